@@ -1,0 +1,53 @@
+/* Attention of many query rows over one rank's shard of the keys, in one pass: tiled, online
+ * softmax in f32, two zones. The result is unnormalised, so that shards merge by log-sum-exp.
+ *
+ * For a row at position i and the keys j <= i of the shard:
+ *
+ *     s_j = q_near . k_near_j            when i - j < window, or rule is ATTENTION_ALL_NEAR
+ *         = q_far . k_far_j              otherwise, ATTENTION_GROUPED
+ *         = -infinity                    otherwise, ATTENTION_MASKED
+ *     max = max_j s_j,  sum = sum_j exp(s_j - max),  out = sum_j exp(s_j - max) v_j
+ *
+ * (arXiv 2401.01325 section 3; online softmax: arXiv 1805.02867.) A tile of keys is all near, all
+ * far or mixed; only a mixed tile computes both scores, so two zones cost what one costs. */
+#ifndef QUIRE_KERNELS_ATTENTION_H
+#define QUIRE_KERNELS_ATTENTION_H
+
+#include "kernels/cpu.h"
+#include "kernels/kv.h"
+#include <stdint.h>
+
+enum attention_rule { ATTENTION_ALL_NEAR, ATTENTION_GROUPED, ATTENTION_MASKED };
+
+/* The queries of one KV head: the rows of the `group` query heads that share it, token by token.
+ * Row r = token * group + head. All arrays borrowed. */
+struct attention_queries {
+    int64_t rows;
+    const int64_t *positions; /* [rows] global position of each row's token, not decreasing */
+    const float *near;        /* [rows, d] rotated at the near position, scaled by 1/sqrt(d) */
+    const float *far;         /* [rows, d] rotated at the far position, scaled; NULL without */
+    float *out;               /* [rows, d] unnormalised output */
+    float *max;               /* [rows] row maximum; -infinity when the row sees no key here */
+    float *sum;               /* [rows] row sum; 0 when the row sees no key here */
+};
+
+/* One KV head's work. */
+struct attention_task {
+    struct kv_view keys;
+    struct attention_queries queries;
+};
+
+/* Computes tasks[0..count), shared over the OpenMP threads. Positions may lie anywhere below
+ * keys.tokens; keys after a row's position are masked. Rows and tasks may be zero. Overwrites out,
+ * max and sum; no argument aliases another. */
+void attention_run(enum isa isa, enum attention_rule rule, int64_t window,
+                   const struct attention_task *tasks, int64_t count);
+
+/* Merges the partial results of `parts` shards in their order, for one row:
+ * out [d] = sum_p exp(max_p - max) out_p / sum_p exp(max_p - max) sum_p, max over all.
+ * partial(p) stands at partials + p * stride as d outputs, the maximum, the sum. A row that no shard
+ * saw a key of gives zeros. */
+void attention_merge(const float *partials, int64_t parts, int64_t stride, int64_t head_dim,
+                     float *out);
+
+#endif

@@ -1,0 +1,62 @@
+/* Text to token ids and back, as the model's own tokenizer files say. Knows tokenizer.json (BPE with
+ * byte fallback as Llama-2 has it, byte-level BPE with a splitting pattern as Llama-3 has it, added
+ * tokens) and SentencePiece's tokenizer.model (BPE). Not collective: one rank encodes for all. */
+#ifndef QUIRE_LAUNCH_TOKENIZER_H
+#define QUIRE_LAUNCH_TOKENIZER_H
+
+#include "partition/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tokenizer; /* opaque, immutable once open */
+
+/* Opens DIR/tokenizer.json, else DIR/tokenizer.model, with DIR/tokenizer_config.json where it is
+ * there (add_bos_token, bos_token, add_eos_token, legacy). Errors name the file and field; a kind of
+ * normaliser, pre-tokenizer, model or decoder that is not known is refused by name. */
+enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer);
+void tokenizer_close(struct tokenizer **tokenizer);
+
+/* True when DIR holds a tokenizer file. */
+bool tokenizer_exists(const char *dir);
+
+/* One more than the largest id. */
+int64_t tokenizer_size(const struct tokenizer *tokenizer);
+
+/* "tokenizer.json, byte-level BPE" and the like, one line for reports. Borrowed. */
+const char *tokenizer_kind(const struct tokenizer *tokenizer);
+
+/* Encoded text. Owned by the caller, released with tokens_free. */
+struct tokens {
+    int32_t *ids;     /* [count] */
+    int64_t *offsets; /* [count] byte offset into the text where the token's own text begins; for a
+                       * token in front (BOS) 0, behind the text its length */
+    int64_t count;
+};
+void tokens_free(struct tokens *tokens);
+
+/* Encodes text [len bytes], which may hold NUL bytes and must be valid UTF-8 (text_check_utf8).
+ * specials: add BOS (and EOS) as the tokenizer's template or add_bos_token says. Tokens match the
+ * reference implementations (tokenizers, SentencePiece) one for one. Errors: memory. */
+enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
+                             bool specials, struct tokens *tokens);
+
+/* Bytes of text[0..len) that are valid UTF-8 from the start; len when all are. */
+int64_t text_valid_utf8(const char *text, int64_t len);
+
+/* Decodes a stream of tokens piece by piece. Bytes come out as soon as they make whole characters;
+ * special tokens give nothing. A leading space that the encoder added is taken off the first text of
+ * the stream only. */
+struct decoder; /* opaque; borrows the tokenizer */
+enum status decoder_open(const struct tokenizer *tokenizer, struct decoder **decoder);
+void decoder_close(struct decoder **decoder);
+
+/* Takes one token and appends its text, if any is ready, to the decoder's buffer; returns that text
+ * in *text (borrowed until the next call, *len bytes, may be 0). Ids outside the vocabulary give
+ * nothing. */
+enum status decoder_put(struct decoder *decoder, int32_t id, const char **text, int64_t *len);
+
+/* Ends the stream: bytes of an unfinished character come out as U+FFFD, as the reference decoders
+ * print them. */
+enum status decoder_end(struct decoder *decoder, const char **text, int64_t *len);
+
+#endif

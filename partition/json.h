@@ -1,0 +1,33 @@
+/* Reading JSON files strictly, with messages that name the file and the field. On top of jansson. */
+#ifndef QUIRE_PARTITION_JSON_H
+#define QUIRE_PARTITION_JSON_H
+
+#include "partition/status.h"
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Reads a whole regular file of at most max_bytes; text is owned by the caller (free), one NUL byte
+ * stands after its len bytes. */
+enum status file_read(const char *path, int64_t max_bytes, char **text, int64_t *len);
+
+/* Parses text as JSON, duplicate keys refused, U+0000 in strings allowed. `path` is for messages.
+ * The root is owned by the caller (json_decref). */
+enum status json_parse(const char *path, const char *text, int64_t len, json_t **root);
+
+/* file_read and json_parse; the root must be an object. */
+enum status json_read(const char *path, int64_t max_bytes, json_t **root);
+
+/* An object's field as an integer in [min, max], a finite real in [min, max] (integers count as
+ * reals), a boolean or a string (borrowed). A field that is absent or null: *out keeps the value
+ * that the caller put there, or, when `required`, is refused. */
+enum status json_int(const char *path, const json_t *object, const char *key, bool required,
+                     int64_t min, int64_t max, int64_t *out);
+enum status json_real_in(const char *path, const json_t *object, const char *key, bool required,
+                         double min, double max, double *out);
+enum status json_bool(const char *path, const json_t *object, const char *key, bool required,
+                      bool *out);
+enum status json_text(const char *path, const json_t *object, const char *key, bool required,
+                      const char **out);
+
+#endif

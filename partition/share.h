@@ -1,0 +1,34 @@
+/* Who holds what of a model: one rank's share, from the shape and the mesh alone (the table of
+ * "who holds what": layers over pp; KV heads over tp; k and v rows, query heads, FFN columns and
+ * vocabulary rows over the ranks within). Every share may be uneven or empty. Pure arithmetic. */
+#ifndef QUIRE_PARTITION_SHARE_H
+#define QUIRE_PARTITION_SHARE_H
+
+#include "partition/layout.h"
+#include "partition/mesh.h"
+#include "partition/shape.h"
+
+/* All ranges in the indices of the whole model. */
+struct share {
+    struct range layers;      /* of the stage */
+    struct range kv_heads;    /* of the tp group: its sp ranks cache them, each its tokens */
+    struct range group_heads; /* query heads of the tp group: those of its KV heads */
+    struct range heads;       /* query heads whose q rows and o columns this rank holds */
+    struct range kv_rows;     /* rows of k_proj and of v_proj this rank holds */
+    struct range ffn;         /* gate and up rows, down columns */
+    struct range vocab;       /* rows of the embedding table and of the head */
+    bool embeds;              /* first stage: holds its rows of the embedding table */
+    bool predicts;            /* last stage: holds the final norm and its rows of the head */
+};
+
+struct share share_of(const struct shape *shape, struct mesh mesh, int64_t rank);
+
+/* Query heads and k/v rows of another rank `sp` of the same tp group. */
+struct range share_heads(const struct share *share, struct mesh mesh, int64_t sp);
+struct range share_kv_rows(const struct shape *shape, const struct share *share, struct mesh mesh,
+                           int64_t sp);
+
+/* Parameters held by a rank with this share. */
+int64_t share_parameters(const struct shape *shape, const struct share *share);
+
+#endif

@@ -1,0 +1,43 @@
+/* The weights of a model directory: one or many safetensors files, read slice by slice, so that a
+ * rank reads only the bytes of its own share. Opening reads and checks the headers alone. */
+#ifndef QUIRE_PARTITION_WEIGHTS_H
+#define QUIRE_PARTITION_WEIGHTS_H
+
+#include "partition/layout.h"
+#include "partition/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct weights; /* opaque; owns its file descriptors */
+
+/* Opens DIR/model.safetensors, or the files that DIR/model.safetensors.index.json maps tensors to.
+ * Checks every header against its file: length, JSON, dtype names, offsets in range, without
+ * overlap and without holes, sizes equal to shape times dtype. Local; each rank opens its own. */
+enum status weights_open(const char *dir, struct weights **weights);
+
+/* Accepts NULL and a half-opened object; sets the pointer to NULL. */
+void weights_close(struct weights **weights);
+
+bool weights_has(const struct weights *weights, const char *name);
+
+/* Checks that tensor `name` is there, has F32, F16 or BF16 elements and the shape [rows, cols]
+ * ([rows] when cols is 0). Reads nothing. */
+enum status weights_check(const struct weights *weights, const char *name, int64_t rows,
+                          int64_t cols);
+
+/* Reads rows x cols (both in the tensor's indices; cols is ignored for a vector) of a tensor that
+ * weights_check accepted into out [rows.count, cols.count], contiguous, converted to f32 exactly.
+ * Empty ranges read nothing. */
+enum status weights_read(struct weights *weights, const char *name, struct range rows,
+                         struct range cols, float *out);
+
+/* "F32", "F16", "BF16", of the tensor, or NULL when it is not there. Borrowed. */
+const char *weights_dtype(const struct weights *weights, const char *name);
+
+/* Tensor data read from files so far, bytes. */
+int64_t weights_bytes_read(const struct weights *weights);
+
+/* Tensor data in all files, bytes. */
+int64_t weights_bytes_total(const struct weights *weights);
+
+#endif
