@@ -15,6 +15,7 @@
 
 #include "kernels/cpu.h"
 #include "kernels/kv.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 enum attention_rule { ATTENTION_ALL_NEAR, ATTENTION_GROUPED, ATTENTION_MASKED };
@@ -39,14 +40,15 @@ struct attention_task {
 
 /* Computes tasks[0..count), shared over the OpenMP threads. Positions may lie anywhere below
  * keys.tokens; keys after a row's position are masked. Rows and tasks may be zero. Overwrites out,
- * max and sum; no argument aliases another. */
-void attention_run(enum isa isa, enum attention_rule rule, int64_t window,
+ * max and sum; no argument aliases another. False when there is no memory for the tiles (a few
+ * hundred kB per thread); nothing is written then. */
+bool attention_run(enum isa isa, enum attention_rule rule, int64_t window,
                    const struct attention_task *tasks, int64_t count);
 
 /* Merges the partial results of `parts` shards in their order, for one row:
  * out [d] = sum_p exp(max_p - max) out_p / sum_p exp(max_p - max) sum_p, max over all.
- * partial(p) stands at partials + p * stride as d outputs, the maximum, the sum. A row that no shard
- * saw a key of gives zeros. */
+ * partial(p) stands at partials + p * stride as d outputs, the maximum, the sum. A row that no
+ * shard saw a key of gives zeros. */
 void attention_merge(const float *partials, int64_t parts, int64_t stride, int64_t head_dim,
                      float *out);
 

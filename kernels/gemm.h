@@ -17,8 +17,9 @@ const char *gemm_library(void);
 
 /* The value for OPENBLAS_CORETYPE with which this process should be started anew, or NULL when
  * OpenBLAS already runs its right core: OpenBLAS 0.3.21 does not know processors after its time and
- * falls to AVX2 where AVX-512 is there, and QUIRE_ISA limits it too. It reads the variable when it is
- * loaded, so the program must set it and execute itself again. A value that the user set stays. */
+ * falls to AVX2 where AVX-512 is there, and QUIRE_ISA limits it too. It reads the variable when it
+ * is loaded, so the program must set it and execute itself again. A value that the user set stays.
+ */
 const char *gemm_core_wanted(void);
 
 /* Called once before the first product: OpenBLAS's own threads off. */

@@ -22,7 +22,8 @@ static inline uint16_t bf16_from_f32(float f) {
 
 /* IEEE 754 binary16 to f32, exact, subnormals and infinities included. */
 static inline float f16_to_f32(uint16_t h) {
-    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 0x1fu, fraction = h & 0x3ffu;
+    uint32_t sign = (uint32_t)(h & 0x8000u) << 16, exponent = h >> 10 & 0x1fu,
+             fraction = h & 0x3ffu;
     uint32_t bits;
     if (exponent == 0x1f) {
         bits = sign | 0x7f800000u | fraction << 13;

@@ -39,9 +39,9 @@ void kv_round(enum kv_type type, float *x, int64_t n);
 struct kv_view {
     enum kv_type type;
     int64_t head_dim;
-    int64_t block;       /* tokens per block, multiple of KV_GROUP */
-    int64_t parts, part; /* of the sp group */
-    int64_t tokens;      /* global tokens 0 .. tokens-1 are there */
+    int64_t block;         /* tokens per block, multiple of KV_GROUP */
+    int64_t parts, part;   /* of the sp group */
+    int64_t tokens;        /* global tokens 0 .. tokens-1 are there */
     const void *keys_near; /* near-rotated; local block b in slot b % ring_near */
     int64_t ring_near;     /* slots; 0: no tokens here */
     const void *keys_far;  /* far-rotated, every block; NULL unless the scheme has a far zone */

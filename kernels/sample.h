@@ -14,7 +14,8 @@ struct candidate {
 bool candidate_before(struct candidate a, struct candidate b);
 void candidates_sort(struct candidate *c, int64_t n);
 
-/* The `want` best of logits [n], ids counted from id_first, sorted; returns how many (min(want, n)).
+/* The `want` best of logits [n], ids counted from id_first, sorted; returns how many (min(want,
+ * n)).
  */
 int64_t candidates_top(const float *logits, int64_t n, int32_t id_first, int64_t want,
                        struct candidate *out);
@@ -43,8 +44,8 @@ struct sample_options {
 };
 
 /* Greedy or Gumbel-max over sorted candidates [n] after temperature, top-k and top-p in this order
- * (top-p: the smallest leading set whose share of the kept mass reaches p). `total` is the log-sum of
- * the logits scaled by 1/temperature that the candidates' shares are taken of when top_k is 0.
+ * (top-p: the smallest leading set whose share of the kept mass reaches p). `total` is the log-sum
+ * of the logits scaled by 1/temperature that the candidates' shares are taken of when top_k is 0.
  * Sets *need_more when the candidates given (of `vocab`) are too few to know; the result is then
  * undefined. Index into candidates. */
 int64_t sample_choose(const struct candidate *candidates, int64_t n, int64_t vocab,
@@ -54,7 +55,6 @@ int64_t sample_choose(const struct candidate *candidates, int64_t n, int64_t voc
 /* argmax of logits[i]/temperature + noise over a shard: the shard's candidate for an unrestricted
  * sample, its perturbed value in *perturbed. n >= 1. */
 int32_t sample_perturbed(const float *logits, int64_t n, int32_t id_first,
-                         const struct sample_options *options, int64_t position,
-                         double *perturbed);
+                         const struct sample_options *options, int64_t position, double *perturbed);
 
 #endif

@@ -1,6 +1,7 @@
-/* Text to token ids and back, as the model's own tokenizer files say. Knows tokenizer.json (BPE with
- * byte fallback as Llama-2 has it, byte-level BPE with a splitting pattern as Llama-3 has it, added
- * tokens) and SentencePiece's tokenizer.model (BPE). Not collective: one rank encodes for all. */
+/* Text to token ids and back, as the model's own tokenizer files say. Knows tokenizer.json (BPE
+ * with byte fallback as Llama-2 has it, byte-level BPE with a splitting pattern as Llama-3 has it,
+ * added tokens) and SentencePiece's tokenizer.model (BPE). Not collective: one rank encodes for
+ * all. */
 #ifndef QUIRE_LAUNCH_TOKENIZER_H
 #define QUIRE_LAUNCH_TOKENIZER_H
 
@@ -11,8 +12,8 @@
 struct tokenizer; /* opaque, immutable once open */
 
 /* Opens DIR/tokenizer.json, else DIR/tokenizer.model, with DIR/tokenizer_config.json where it is
- * there (add_bos_token, bos_token, add_eos_token, legacy). Errors name the file and field; a kind of
- * normaliser, pre-tokenizer, model or decoder that is not known is refused by name. */
+ * there (add_bos_token, bos_token, add_eos_token, legacy). Errors name the file and field; a kind
+ * of normaliser, pre-tokenizer, model or decoder that is not known is refused by name. */
 enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer);
 void tokenizer_close(struct tokenizer **tokenizer);
 
@@ -44,8 +45,8 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text
 int64_t text_valid_utf8(const char *text, int64_t len);
 
 /* Decodes a stream of tokens piece by piece. Bytes come out as soon as they make whole characters;
- * special tokens give nothing. A leading space that the encoder added is taken off the first text of
- * the stream only. */
+ * special tokens give nothing. A leading space that the encoder added is taken off the first text
+ * of the stream only. */
 struct decoder; /* opaque; borrows the tokenizer */
 enum status decoder_open(const struct tokenizer *tokenizer, struct decoder **decoder);
 void decoder_close(struct decoder **decoder);

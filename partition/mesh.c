@@ -8,8 +8,7 @@
 #define MESH_AXIS_MAX (1 << 24)
 
 struct mesh_place mesh_place(struct mesh m, int64_t rank) {
-    struct mesh_place p = {
-        .pp = rank / (m.tp * m.sp), .tp = rank / m.sp % m.tp, .sp = rank % m.sp};
+    struct mesh_place p = {.pp = rank / (m.tp * m.sp), .tp = rank / m.sp % m.tp, .sp = rank % m.sp};
     return p;
 }
 

@@ -11,11 +11,11 @@
 
 /* One run, as asked. */
 struct plan_request {
-    int64_t capacity;     /* tokens that the KV cache must hold */
-    int64_t chunk;        /* tokens per forward pass, T */
-    int64_t block;        /* tokens per KV block */
-    int64_t kv_bytes;     /* per cached element: 4 f32, 2 bf16 */
-    int64_t logits_rows;  /* rows of logits held at a time */
+    int64_t capacity;    /* tokens that the KV cache must hold */
+    int64_t chunk;       /* tokens per forward pass, T */
+    int64_t block;       /* tokens per KV block */
+    int64_t kv_bytes;    /* per cached element: 4 f32, 2 bf16 */
+    int64_t logits_rows; /* rows of logits held at a time */
     int64_t threads;
     struct scheme scheme;
 };
@@ -51,5 +51,9 @@ int64_t plan_smallest_ranks(const struct shape *shape, const struct plan_request
  * room below the limit of this process's memory cgroup (v2 or v1) and of every cgroup above it.
  * `source` names what was smallest ("MemAvailable", "cgroup memory.max", ...). Local. */
 enum status plan_node_memory(int64_t *bytes, const char **source);
+
+/* The same with other places of /proc and /sys/fs/cgroup. */
+enum status plan_node_memory_at(const char *proc, const char *cgroup, int64_t *bytes,
+                                const char **source);
 
 #endif

@@ -35,7 +35,7 @@ int64_t scheme_smallest_group(int64_t context, int64_t window, int64_t length) {
 /* Smallest G with w + ceil((length - w)/G) <= 2L/3, in integers; 0 when there is none. */
 static int64_t group_by_rule(int64_t context, int64_t window, int64_t length) {
     if (length <= window)
-        return 3 * length <= 2 * context || window * 3 <= 2 * context ? 1 : 0;
+        return 3 * length <= 2 * context ? 1 : 0;
     int64_t room = 2 * context / 3 - window; /* groups that the far tokens may take */
     if (room < 1)
         return 0;
@@ -118,8 +118,8 @@ static double llama3_frequency(const struct rope *rope, double frequency) {
         return frequency / rope->factor;
     if (turns > rope->high_freq_factor)
         return frequency;
-    double smooth = (turns - rope->low_freq_factor) /
-                    (rope->high_freq_factor - rope->low_freq_factor);
+    double smooth =
+        (turns - rope->low_freq_factor) / (rope->high_freq_factor - rope->low_freq_factor);
     return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 

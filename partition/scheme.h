@@ -56,7 +56,8 @@ bool scheme_warning(const struct scheme *s, const struct shape *shape, int64_t l
                     size_t text_size);
 
 /* Angles per position of each pair (x[i], x[i + d/2]): frequencies [d/2], radians, with the model's
- * rope scaling (default: theta^(-2i/d), arXiv 2104.09864 eq. 15; llama3: as the config's factors). */
+ * rope scaling (default: theta^(-2i/d), arXiv 2104.09864 eq. 15; llama3: as the config's factors).
+ */
 void rope_frequencies(const struct rope *rope, int64_t head_dim, double *frequencies);
 
 #endif

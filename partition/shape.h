@@ -17,27 +17,27 @@ enum rope_type {
 struct rope {
     enum rope_type type;
     double theta;
-    double factor;           /* linear, llama3 */
-    double low_freq_factor;  /* llama3 */
-    double high_freq_factor; /* llama3 */
+    double factor;            /* linear, llama3 */
+    double low_freq_factor;   /* llama3 */
+    double high_freq_factor;  /* llama3 */
     int64_t original_context; /* llama3: original_max_position_embeddings, tokens */
 };
 
 struct shape {
-    char family[32]; /* model_type: "llama", "mistral" */
-    int64_t layers;  /* num_hidden_layers */
-    int64_t hidden;  /* hidden_size, D */
-    int64_t heads;   /* num_attention_heads, H */
-    int64_t kv_heads; /* num_key_value_heads, divides heads */
-    int64_t head_dim; /* d, even */
-    int64_t ffn;     /* intermediate_size, F */
-    int64_t vocab;   /* vocab_size, V */
-    int64_t context; /* max_position_embeddings, the trained context L, tokens */
+    char family[32];        /* model_type: "llama", "mistral" */
+    int64_t layers;         /* num_hidden_layers */
+    int64_t hidden;         /* hidden_size, D */
+    int64_t heads;          /* num_attention_heads, H */
+    int64_t kv_heads;       /* num_key_value_heads, divides heads */
+    int64_t head_dim;       /* d, even */
+    int64_t ffn;            /* intermediate_size, F */
+    int64_t vocab;          /* vocab_size, V */
+    int64_t context;        /* max_position_embeddings, the trained context L, tokens */
     int64_t sliding_window; /* plain attention sees keys at distance < this; 0: all keys */
-    double norm_eps; /* rms_norm_eps */
-    bool tied;       /* tie_word_embeddings: the head is the embedding table */
+    double norm_eps;        /* rms_norm_eps */
+    bool tied;              /* tie_word_embeddings: the head is the embedding table */
     struct rope rope;
-    char dtype[16];  /* torch_dtype or dtype as written, "" when absent; the file's tensors decide */
+    char dtype[16]; /* torch_dtype or dtype as written, "" when absent; the file's tensors decide */
 };
 
 /* Query heads that share a KV head. */
@@ -52,6 +52,9 @@ static inline int64_t shape_group(const struct shape *s) {
  * range that the rest can rely on: sizes positive and below 2^31, products below 2^62.
  * Local. Errors: message names DIR/config.json and the field. */
 enum status shape_read(const char *dir, struct shape *shape);
+
+/* The same from the text of a config.json; `path` is for messages. */
+enum status shape_parse(const char *path, const char *text, int64_t len, struct shape *shape);
 
 #define STOP_IDS_MAX 64
 

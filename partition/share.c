@@ -37,7 +37,7 @@ struct share share_of(const struct shape *shape, struct mesh mesh, int64_t rank)
 
 int64_t share_parameters(const struct shape *shape, const struct share *share) {
     int64_t D = shape->hidden, d = shape->head_dim;
-    int64_t layer = 2 * D                          /* norms */
+    int64_t layer = 2 * D                            /* norms */
                     + 2 * share->heads.count * d * D /* q, o */
                     + 2 * share->kv_rows.count * D   /* k, v */
                     + 3 * share->ffn.count * D;      /* gate, up, down */

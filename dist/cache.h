@@ -1,0 +1,48 @@
+/* The KV cache of one rank: the keys and values of its tp group's KV heads for the tokens that are
+ * its own (block-cyclic over sp), for every layer of the stage. A key is stored far-rotated for
+ * every token and near-rotated in a ring of the last window + chunk tokens; it needs no other
+ * rotation, ever. A one-zone scheme keeps one rotation; a sliding window keeps only rings. Both
+ * copies come from the key already rounded to the cache's type. */
+#ifndef QUIRE_DIST_CACHE_H
+#define QUIRE_DIST_CACHE_H
+
+#include "kernels/kv.h"
+#include "partition/layout.h"
+#include "partition/plan.h"
+#include "partition/scheme.h"
+#include "partition/share.h"
+
+struct cache {
+    enum kv_type type;
+    struct cyclic cyclic; /* blocks over the ranks of the sp group */
+    int64_t part;         /* this rank's place in it */
+    int64_t layers, heads, head_dim;
+    int64_t blocks_near, blocks_far, blocks_values; /* slots per layer and head */
+    unsigned char *keys_near, *keys_far, *values;   /* owned, [layer][head][slot][block bytes] */
+};
+
+/* Zeroed room for request->capacity tokens. Local. */
+enum status cache_open(const struct shape *shape, const struct share *share, struct mesh mesh,
+                       int64_t sp, const struct plan_request *request, enum kv_type type,
+                       struct cache *cache);
+void cache_close(struct cache *cache);
+
+/* Bytes allocated. */
+int64_t cache_bytes(const struct cache *cache);
+
+/* Rotary tables of some tokens, [tokens, d/2] each; far ones NULL in a one-zone scheme. */
+struct rotary {
+    const float *near_cos, *near_sin;
+    const float *far_cos, *far_sin;
+};
+
+/* Stores one token of one layer: keys, values [heads, d], unrotated; table row `row` is the
+ * token's. The token must be this rank's. `scratch` [2*d] floats. Local, safe to call from threads
+ * for different tokens. */
+void cache_put(struct cache *cache, int64_t layer, int64_t token, const float *keys,
+               const float *values, const struct rotary *tables, int64_t row, float *scratch);
+
+/* One layer and head as the attention kernels read it, `tokens` global tokens being stored. */
+struct kv_view cache_view(const struct cache *cache, int64_t layer, int64_t head, int64_t tokens);
+
+#endif

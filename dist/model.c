@@ -1,0 +1,137 @@
+#include "dist/model.h"
+
+#include "partition/scheme.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One tensor of the checkpoint, the slice of it that a rank holds, and where that goes. */
+struct slice {
+    const char *name;   /* within the layer, or whole for the tables */
+    int64_t rows, cols; /* of the whole tensor; cols 0: a vector */
+    struct range own_rows, own_cols;
+    float **at;
+};
+
+#define LAYER_SLICES 9
+
+static struct range all(int64_t n) {
+    struct range r = {0, n};
+    return r;
+}
+
+static struct range times(struct range r, int64_t n) {
+    struct range out = {r.first * n, r.count * n};
+    return out;
+}
+
+static void layer_slices(const struct shape *s, const struct share *own, struct layer_weights *w,
+                         struct slice out[LAYER_SLICES]) {
+    int64_t D = s->hidden, Q = s->heads * s->head_dim, K = s->kv_heads * s->head_dim, F = s->ffn;
+    struct range heads = times(own->heads, s->head_dim);
+    const struct slice table[LAYER_SLICES] = {
+        {"input_layernorm", D, 0, all(D), all(0), &w->attention_norm},
+        {"self_attn.q_proj", Q, D, heads, all(D), &w->q},
+        {"self_attn.k_proj", K, D, own->kv_rows, all(D), &w->k},
+        {"self_attn.v_proj", K, D, own->kv_rows, all(D), &w->v},
+        {"self_attn.o_proj", D, Q, all(D), heads, &w->o},
+        {"post_attention_layernorm", D, 0, all(D), all(0), &w->ffn_norm},
+        {"mlp.gate_proj", F, D, own->ffn, all(D), &w->gate},
+        {"mlp.up_proj", F, D, own->ffn, all(D), &w->up},
+        {"mlp.down_proj", D, F, all(D), own->ffn, &w->down},
+    };
+    memcpy(out, table, sizeof table);
+}
+
+static void layer_tensor_name(char *out, size_t size, int64_t layer, const char *name) {
+    snprintf(out, size, "model.layers.%" PRId64 ".%s.weight", layer, name);
+}
+
+static int64_t slice_floats(const struct slice *s) {
+    return s->own_rows.count * (s->cols ? s->own_cols.count : 1);
+}
+
+static const char *head_name(const struct shape *s) {
+    return s->tied ? "model.embed_tokens.weight" : "lm_head.weight";
+}
+
+enum status model_check(const struct weights *weights, const struct shape *shape) {
+    struct share none = {0};
+    struct layer_weights unused;
+    struct slice slices[LAYER_SLICES];
+    layer_slices(shape, &none, &unused, slices);
+    TRY(weights_check(weights, "model.embed_tokens.weight", shape->vocab, shape->hidden));
+    TRY(weights_check(weights, "model.norm.weight", shape->hidden, 0));
+    TRY(weights_check(weights, head_name(shape), shape->vocab, shape->hidden));
+    for (int64_t layer = 0; layer < shape->layers; layer++)
+        for (int i = 0; i < LAYER_SLICES; i++) {
+            char name[128];
+            layer_tensor_name(name, sizeof name, layer, slices[i].name);
+            TRY(weights_check(weights, name, slices[i].rows, slices[i].cols));
+        }
+    return STATUS_OK;
+}
+
+/* Takes the next floats of the model's allocation for a slice and reads it there. */
+static enum status slice_read(struct weights *weights, const char *name, const struct slice *s,
+                              float **next) {
+    *s->at = *next;
+    *next += slice_floats(s);
+    return weights_read(weights, name, s->own_rows, s->own_cols, *s->at);
+}
+
+static enum status read_layers(struct weights *weights, struct model *m, float **next) {
+    for (int64_t l = 0; l < m->share.layers.count; l++) {
+        struct slice slices[LAYER_SLICES];
+        layer_slices(&m->shape, &m->share, &m->layers[l], slices);
+        for (int i = 0; i < LAYER_SLICES; i++) {
+            char name[128];
+            layer_tensor_name(name, sizeof name, m->share.layers.first + l, slices[i].name);
+            TRY(slice_read(weights, name, &slices[i], next));
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status read_tables(struct weights *weights, struct model *m, float **next) {
+    int64_t V = m->shape.vocab, D = m->shape.hidden;
+    const struct slice embedding = {NULL, V, D, m->share.vocab, all(D), &m->embedding};
+    const struct slice norm = {NULL, D, 0, all(D), all(0), &m->final_norm};
+    const struct slice head = {NULL, V, D, m->share.vocab, all(D), &m->head};
+    if (m->share.embeds)
+        TRY(slice_read(weights, "model.embed_tokens.weight", &embedding, next));
+    if (!m->share.predicts)
+        return STATUS_OK;
+    TRY(slice_read(weights, "model.norm.weight", &norm, next));
+    if (m->shape.tied && m->share.embeds)
+        m->head = m->embedding;
+    else
+        TRY(slice_read(weights, head_name(&m->shape), &head, next));
+    return STATUS_OK;
+}
+
+enum status model_load(struct dist *dist, const struct shape *shape, struct weights *weights,
+                       struct model *model) {
+    memset(model, 0, sizeof *model);
+    model->shape = *shape;
+    model->dist = dist;
+    model->share = share_of(shape, dist->mesh, mesh_rank(dist->mesh, dist->place));
+    int64_t floats = share_parameters(shape, &model->share);
+    model->data = malloc((size_t)floats * sizeof(float) + 1);
+    model->layers = calloc((size_t)model->share.layers.count, sizeof *model->layers);
+    model->rope_frequencies = malloc((size_t)shape->head_dim / 2 * sizeof(double));
+    if (!model->data || !model->layers || !model->rope_frequencies)
+        return status_no_memory("weights", (long long)floats * 4);
+    rope_frequencies(&shape->rope, shape->head_dim, model->rope_frequencies);
+    float *next = model->data;
+    TRY(read_tables(weights, model, &next));
+    return read_layers(weights, model, &next);
+}
+
+void model_close(struct model *model) {
+    free(model->data);
+    free(model->layers);
+    free(model->rope_frequencies);
+    memset(model, 0, sizeof *model);
+}

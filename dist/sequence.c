@@ -1,0 +1,154 @@
+#include "dist/sequence.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Where the workspace's arrays lie: first called without memory to count, then with it to slice. */
+struct carver {
+    float *base;
+    int64_t used; /* floats */
+};
+
+/* Each array starts on a cache line. */
+static float *carve(struct carver *c, int64_t floats) {
+    float *at = c->base ? c->base + c->used : NULL;
+    c->used += (floats + 15) / 16 * 16;
+    return at;
+}
+
+static void workspace_carve(struct workspace *w, struct carver *c, const struct model *m,
+                            const struct sequence_options *o) {
+    const struct shape *shape = &m->shape;
+    const struct share *own = &m->share;
+    int64_t T = o->chunk, D = shape->hidden, d = shape->head_dim, S = m->dist->mesh.sp;
+    int64_t own_q = own->heads.count * d, group_q = own->group_heads.count * d;
+    int64_t group_kv = own->kv_heads.count * d, rows = T * own->group_heads.count;
+    bool far = o->scheme.rule == ZONE_GROUPED;
+    w->hidden = carve(c, T * D);
+    w->normed = carve(c, T * D);
+    w->partial = carve(c, T * D);
+    w->passing = carve(c, own->predicts ? 0 : T * D);
+    w->q_own = carve(c, T * own_q);
+    w->q_all = carve(c, S > 1 ? T * group_q : 0);
+    w->q_near = carve(c, T * group_q);
+    w->q_far = carve(c, far ? T * group_q : 0);
+    w->kv_own = carve(c, 2 * T * own->kv_rows.count);
+    w->kv_send = carve(c, S > 1 ? 2 * T * own->kv_rows.count : 0);
+    w->kv_all = carve(c, S > 1 ? 2 * T * group_kv : 0);
+    w->keys = carve(c, S > 1 ? T * group_kv : 0);
+    w->values = carve(c, S > 1 ? T * group_kv : 0);
+    w->attended = carve(c, T * group_q);
+    w->row_max = carve(c, rows);
+    w->row_sum = carve(c, rows);
+    w->merge_send = carve(c, rows * (d + 2));
+    w->merge_all = carve(c, S > 1 ? S * T * own->heads.count * (d + 2) : 0);
+    w->merged = carve(c, T * own_q);
+    w->gate = carve(c, T * own->ffn.count);
+    w->up = carve(c, T * own->ffn.count);
+    w->tables = carve(c, (far ? 6 : 2) * (T * d / 2));
+    w->logits = carve(c, own->predicts ? HEAD_ROWS * own->vocab.count : 0);
+}
+
+static enum status workspace_open(struct workspace *w, const struct model *m,
+                                  const struct sequence_options *o) {
+    struct carver c = {NULL, 0};
+    workspace_carve(w, &c, m, o);
+    c.base = aligned_alloc(64, (size_t)c.used * sizeof(float) + 64);
+    if (!c.base)
+        return status_no_memory("activations", c.used * 4);
+    w->data = c.base;
+    c.used = 0;
+    workspace_carve(w, &c, m, o);
+    return STATUS_OK;
+}
+
+struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads) {
+    struct plan_request request = {
+        .capacity = options->capacity,
+        .chunk = options->chunk,
+        .block = options->block,
+        .kv_bytes = kv_type_bytes(options->kv),
+        .logits_rows = HEAD_ROWS,
+        .threads = threads,
+        .scheme = options->scheme,
+    };
+    return request;
+}
+
+static enum status open_local(struct sequence *s) {
+    const struct model *m = s->model;
+    struct plan_request plan = sequence_plan(&s->options, 1);
+    int64_t heads = m->share.kv_heads.count, T = s->options.chunk;
+    TRY(cache_open(&m->shape, &m->share, m->dist->mesh, m->dist->place.sp, &plan, s->options.kv,
+                   &s->cache));
+    TRY(workspace_open(&s->work, m, &s->options));
+    s->tasks = calloc((size_t)heads + 1, sizeof *s->tasks);
+    s->positions = calloc((size_t)(T * (shape_group(&m->shape) + 1)), sizeof *s->positions);
+    if (!s->tasks || !s->positions)
+        return status_no_memory("sequence", T * 16);
+    return STATUS_OK;
+}
+
+enum status sequence_open(struct model *model, const struct sequence_options *options,
+                          struct sequence *sequence) {
+    memset(sequence, 0, sizeof *sequence);
+    sequence->model = model;
+    sequence->options = *options;
+    int64_t *chunk = &sequence->options.chunk;
+    if (*chunk > CHUNK_MAX)
+        *chunk = CHUNK_MAX;
+    if (*chunk > options->capacity)
+        *chunk = options->capacity;
+    sequence->passing = MPI_REQUEST_NULL;
+    sequence_reset(sequence);
+    return status_agree(model->dist->world.comm, open_local(sequence));
+}
+
+void sequence_close(struct sequence *sequence) {
+    if (sequence->model && sequence->passing != MPI_REQUEST_NULL)
+        MPI_Wait(&sequence->passing, MPI_STATUS_IGNORE);
+    cache_close(&sequence->cache);
+    free(sequence->work.data);
+    free(sequence->tasks);
+    free(sequence->positions);
+    memset(sequence, 0, sizeof *sequence);
+}
+
+void sequence_reset(struct sequence *sequence) {
+    sequence->tokens = 0;
+    sequence->chunk_rows = 0;
+    sequence->fault_step = step_logits(&sequence->model->shape) + 1;
+}
+
+void sequence_mark_fault(struct sequence *sequence, int64_t step) {
+    if (step < sequence->fault_step)
+        sequence->fault_step = step;
+}
+
+static void step_name(const struct shape *shape, int64_t step, char *text, size_t size) {
+    if (step == STEP_EMBEDDING)
+        snprintf(text, size, "embedding");
+    else if (step == step_logits(shape))
+        snprintf(text, size, "logits");
+    else
+        snprintf(text, size, "layer %" PRId64 " %s", (step - 1) / 2,
+                 step % 2 ? "attention" : "FFN");
+}
+
+enum status sequence_check(struct sequence *s) {
+    struct {
+        long step;
+        int rank;
+    } mine = {(long)s->fault_step, s->model->dist->world.rank}, first;
+    MPI_Allreduce(&mine, &first, 1, MPI_LONG_INT, MPI_MINLOC, s->model->dist->world.comm);
+    if (first.step > step_logits(&s->model->shape))
+        return STATUS_OK;
+    char where[64];
+    step_name(&s->model->shape, first.step, where, sizeof where);
+    return status_fail("forward pass", where,
+                       "found a value that is not finite on rank %d, expected finite activations; "
+                       "check the weights",
+                       first.rank);
+}

@@ -1,0 +1,102 @@
+/* One text being read: its position scheme, its KV cache, how far it is, and the buffers that the
+ * forward pass reuses for every chunk. Made once per text, all memory taken at the start. */
+#ifndef QUIRE_DIST_SEQUENCE_H
+#define QUIRE_DIST_SEQUENCE_H
+
+#include "dist/cache.h"
+#include "dist/model.h"
+#include "dist/probe.h"
+#include "kernels/attention.h"
+#include "kernels/cpu.h"
+
+/* Longest chunk: bounds buffers and the counts of a collective. A longer request is cut to it; the
+ * result does not depend on it beyond rounding. */
+#define CHUNK_MAX 8192
+
+struct sequence_options {
+    struct scheme scheme;
+    enum kv_type kv;
+    enum isa isa;
+    int64_t capacity; /* tokens, prompt and generated ones */
+    int64_t chunk;    /* tokens per forward pass, T; cut to CHUNK_MAX and to the capacity */
+    int64_t block;    /* tokens per KV block, a multiple of KV_GROUP */
+};
+
+/* The buffers of a chunk of T tokens. Legend as in model.h; g query heads of the tp group, k its KV
+ * heads, S the ranks of the sp group. One allocation, sliced. */
+struct workspace {
+    float *data;       /* owned: all of the below */
+    float *hidden;     /* [T, D] residual stream, replicated in the stage */
+    float *normed;     /* [T, D] */
+    float *partial;    /* [T, D] this rank's sum before the all-reduce */
+    float *passing;    /* [T, D] residual stream on its way to the next stage */
+    float *q_own;      /* [T, h*d] */
+    float *q_all;      /* S parts [T, h_s*d] */
+    float *q_near;     /* [k][T * g/k][d] rotated and scaled, as the attention kernel reads it */
+    float *q_far;      /* the same, far */
+    float *kv_own;     /* [T, r] keys, then [T, r] values */
+    float *kv_send;    /* by owner: [tokens of the owner][2*r] */
+    float *kv_all;     /* S parts [own tokens][2*r_s] */
+    float *keys;       /* [own tokens, k*d] */
+    float *values;     /* [own tokens, k*d] */
+    float *attended;   /* [k][T * g/k][d] unnormalised */
+    float *row_max;    /* [k][T * g/k] */
+    float *row_sum;    /* [k][T * g/k] */
+    float *merge_send; /* by rank of the group: [T, h_s][d + 2] */
+    float *merge_all;  /* S parts [T, h][d + 2] */
+    float *merged;     /* [T, h*d] */
+    float *gate, *up;  /* [T, f] */
+    float *tables; /* rotary: near cos, near sin, far cos, far sin of queries, of keys; [T, d/2] */
+    float *logits; /* [HEAD_ROWS, v] */
+};
+
+/* Rows of logits computed at a time. */
+#define HEAD_ROWS 64
+
+struct sequence {
+    struct model *model; /* borrowed */
+    struct sequence_options options;
+    struct cache cache;
+    struct workspace work;
+    struct attention_task *tasks; /* owned, one per KV head of the group */
+    int64_t *positions;           /* owned, [T * g/k] positions of attention rows; then [T] */
+    int64_t tokens;               /* tokens read so far */
+    int64_t chunk_rows;           /* tokens of the last chunk: rows of work.hidden */
+    MPI_Request passing;          /* send of work.passing under way, or MPI_REQUEST_NULL */
+    int64_t fault_step;           /* first step here that gave a value not finite, see below */
+    const struct probe *probe;    /* borrowed, may be NULL */
+};
+
+/* Memory that one sequence needs, as plan.h counts it. */
+struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads);
+
+/* Collective(world): ranks agree on the outcome. sequence_close frees a half-opened one too. */
+enum status sequence_open(struct model *model, const struct sequence_options *options,
+                          struct sequence *sequence);
+void sequence_close(struct sequence *sequence);
+
+/* Forgets the text; memory stays. Local, on every rank. */
+void sequence_reset(struct sequence *sequence);
+
+/* The steps of a forward pass in their order, for naming where a value stopped being finite: the
+ * embedding, attention and FFN of each layer, the logits; one more is none. */
+static inline int64_t step_attention(int64_t layer) {
+    return 1 + 2 * layer;
+}
+static inline int64_t step_ffn(int64_t layer) {
+    return 2 + 2 * layer;
+}
+#define STEP_EMBEDDING 0
+static inline int64_t step_logits(const struct shape *shape) {
+    return 1 + 2 * shape->layers;
+}
+
+/* Marks that this rank's part of a step is not finite; the earliest stays. Local. */
+void sequence_mark_fault(struct sequence *sequence, int64_t step);
+
+/* Fails, on all ranks alike, when any rank marked a fault, naming the first layer
+ * and its rank.
+ * Collective(world). */
+enum status sequence_check(struct sequence *sequence);
+
+#endif

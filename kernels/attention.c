@@ -1,0 +1,390 @@
+/* What is computed where: rows into tiles, the tiles' keys into spans, spans onto threads. */
+#include "kernels/attention.h"
+#include "kernels/attention_step.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static attention_step_function *const steps[ISA_COUNT] = {
+    attention_step_generic, attention_step_avx2, attention_step_avx512};
+
+/* A row tile: rows [row, row + rows) of a task against the local blocks [block_first, block_end),
+ * which are every one that holds a key the rows see. Its blocks go to `parts` spans; the results of
+ * several are kept in `partials` [parts][rows][d + 2] until they are merged. */
+struct tile {
+    const struct attention_task *task;
+    int64_t row, rows;
+    int64_t block_first, block_end;
+    int64_t parts;
+    float *partials; /* NULL: the only span writes the task's arrays */
+};
+
+/* The part-th share of a tile's blocks. */
+struct span {
+    const struct tile *tile;
+    int64_t part;
+    int64_t block_first, block_end;
+};
+
+/* A thread's memory for one tile. */
+struct scratch {
+    float *out, *max, *sums, *scores, *far_scores, *correction, *wide;
+    int32_t *first, *border, *end;
+};
+
+/* One call: what holds for all of it, and everything it allocates. */
+struct job {
+    attention_step_function *step;
+    enum attention_rule rule;
+    int64_t window, threads;
+    int64_t rows_max, d_max; /* of a tile */
+    struct tile *tiles;
+    int64_t tile_count;
+    struct span *spans;
+    int64_t span_count;
+    float *partials;
+    float *scratch; /* [threads][scratch_size] */
+    int64_t scratch_size;
+};
+
+/* A span has no more than a thread's share of the work by this, so that threads end together and a
+ * decoded token's few rows keep all of them busy; and no fewer keys than these. */
+#define SPANS_PER_THREAD 8
+#define SPAN_KEYS 256
+
+static int64_t min_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t max_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static int64_t clamp(int64_t x, int64_t limit) {
+    return x < 0 ? 0 : min_of(x, limit);
+}
+
+static int64_t stride_of(int64_t head_dim) {
+    return (head_dim + STEP_LANES - 1) / STEP_LANES * STEP_LANES;
+}
+
+/* Global tokens that a row at `position` may see: those before this one. */
+static int64_t tokens_seen(const struct kv_view *keys, int64_t position) {
+    return min_of(position + 1, keys->tokens);
+}
+
+/* Local blocks that hold a token below `tokens`. */
+static int64_t blocks_before(const struct kv_view *keys, int64_t tokens) {
+    int64_t beyond = tokens - keys->part * keys->block;
+    return beyond <= 0 ? 0 : (beyond - 1) / (keys->parts * keys->block) + 1;
+}
+
+/* Local blocks all of whose tokens lie below `token`. */
+static int64_t blocks_below(const struct kv_view *keys, int64_t token) {
+    int64_t beyond = token / keys->block - keys->part;
+    return token <= 0 || beyond <= 0 ? 0 : (beyond - 1) / keys->parts + 1;
+}
+
+/* The t-th tile of a task, in one part. False behind the last. */
+static bool tile_make(const struct job *job, const struct attention_task *task, int64_t t,
+                      struct tile *tile) {
+    *tile = (struct tile){.task = task, .row = t * STEP_ROWS, .parts = 1};
+    tile->rows = min_of(STEP_ROWS, task->queries.rows - tile->row);
+    if (tile->rows <= 0)
+        return false;
+    const struct kv_view *keys = &task->keys;
+    const int64_t *positions = task->queries.positions + tile->row;
+    tile->block_end = blocks_before(keys, tokens_seen(keys, positions[tile->rows - 1]));
+    if (job->rule == ATTENTION_MASKED)
+        tile->block_first =
+            min_of(blocks_below(keys, positions[0] - job->window + 1), tile->block_end);
+    return true;
+}
+
+static int64_t tile_work(const struct tile *tile) {
+    return (tile->block_end - tile->block_first) * tile->rows;
+}
+
+static int64_t span_work(const struct span *span) {
+    return (span->block_end - span->block_first) * span->tile->rows;
+}
+
+/* Longest first: the threads then end at about the same time. */
+static int span_order(const void *a, const void *b) {
+    int64_t x = span_work(a), y = span_work(b);
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Which of the step's keys, the global tokens from `token` on, the rows see and in which zone.
+ * False when none sees any. */
+static bool step_zones(const struct job *job, const int64_t *positions, int64_t token,
+                       const struct scratch *scratch, struct attention_step *step) {
+    int64_t seen = 0, far_end = 0, near_first = step->keys;
+    bool alike = step->keys % KV_GROUP == 0;
+    for (int64_t r = 0; r < step->rows; r++) {
+        int64_t end = clamp(positions[r] + 1 - token, step->keys), border = 0;
+        if (job->rule != ATTENTION_ALL_NEAR)
+            border = clamp(positions[r] - job->window + 1 - token, end);
+        int64_t first = job->rule == ATTENTION_MASKED ? border : 0;
+        scratch->first[r] = (int32_t)first;
+        scratch->border[r] = (int32_t)border;
+        scratch->end[r] = (int32_t)end;
+        seen = max_of(seen, first < end ? end : 0);
+        if (job->rule == ATTENTION_GROUPED)
+            far_end = max_of(far_end, border);
+        if (border < end)
+            near_first = min_of(near_first, border);
+        alike = alike && first == 0 && end == step->keys && border == scratch->border[0] &&
+                (border == 0 || border == end);
+    }
+    step->masked = !alike;
+    step->keys = seen;
+    step->far_groups = (far_end + KV_GROUP - 1) / KV_GROUP;
+    step->near_group = near_first / KV_GROUP;
+    return seen > 0;
+}
+
+/* Place of local block b in an array of `ring` slots, `offset` tokens into the block. */
+static const void *block_at(const struct kv_view *keys, const void *blocks, int64_t ring, int64_t b,
+                            int64_t offset) {
+    int64_t token = b % ring * keys->block + offset;
+    return (const char *)blocks + token * keys->head_dim * kv_type_bytes(keys->type);
+}
+
+static void span_steps(const struct job *job, const struct span *span,
+                       const struct scratch *scratch) {
+    const struct tile *tile = span->tile;
+    const struct kv_view *keys = &tile->task->keys;
+    const struct attention_queries *queries = &tile->task->queries;
+    const int64_t *positions = queries->positions + tile->row;
+    int64_t tokens = tokens_seen(keys, positions[tile->rows - 1]);
+    bool grouped = job->rule == ATTENTION_GROUPED;
+    struct attention_step step = {.rows = tile->rows,
+                                  .head_dim = keys->head_dim,
+                                  .stride = stride_of(keys->head_dim),
+                                  .near = queries->near + tile->row * keys->head_dim,
+                                  .type = keys->type,
+                                  .first = scratch->first,
+                                  .border = scratch->border,
+                                  .end = scratch->end,
+                                  .out = scratch->out,
+                                  .max = scratch->max,
+                                  .sums = scratch->sums,
+                                  .scores = scratch->scores,
+                                  .far_scores = scratch->far_scores,
+                                  .correction = scratch->correction,
+                                  .wide = scratch->wide};
+    if (grouped)
+        step.far = queries->far + tile->row * keys->head_dim;
+    for (int64_t b = span->block_first; b < span->block_end; b++) {
+        for (int64_t offset = 0; offset < keys->block; offset += STEP_KEYS) {
+            int64_t token = (b * keys->parts + keys->part) * keys->block + offset;
+            step.keys = min_of(min_of(STEP_KEYS, keys->block - offset), tokens - token);
+            if (step.keys <= 0 || !step_zones(job, positions, token, scratch, &step))
+                continue;
+            if (step.near_group * KV_GROUP < step.keys)
+                step.keys_near = block_at(keys, keys->keys_near, keys->ring_near, b, offset);
+            if (step.far_groups > 0) /* every far block is there: a ring that never comes round */
+                step.keys_far = block_at(keys, keys->keys_far, INT64_MAX, b, offset);
+            step.values = block_at(keys, keys->values, keys->ring_values, b, offset);
+            job->step(&step);
+        }
+    }
+}
+
+static void span_run(const struct job *job, const struct span *span,
+                     const struct scratch *scratch) {
+    const struct tile *tile = span->tile;
+    const struct attention_queries *queries = &tile->task->queries;
+    int64_t d = tile->task->keys.head_dim, stride = stride_of(d);
+    memset(scratch->out, 0, (size_t)(tile->rows * stride) * sizeof *scratch->out);
+    memset(scratch->sums, 0, (size_t)(tile->rows * STEP_LANES) * sizeof *scratch->sums);
+    for (int64_t r = 0; r < tile->rows; r++)
+        scratch->max[r] = -INFINITY;
+    span_steps(job, span, scratch);
+
+    for (int64_t r = 0; r < tile->rows; r++) {
+        float *out = queries->out + (tile->row + r) * d;
+        float *max = queries->max + tile->row + r, *sum = queries->sum + tile->row + r;
+        if (tile->partials) {
+            out = tile->partials + (span->part * tile->rows + r) * (d + 2);
+            max = out + d;
+            sum = out + d + 1;
+        }
+        memcpy(out, scratch->out + r * stride, (size_t)d * sizeof *out);
+        *max = scratch->max[r];
+        *sum = 0;
+        for (int64_t lane = 0; lane < STEP_LANES; lane++)
+            *sum += scratch->sums[r * STEP_LANES + lane];
+    }
+}
+
+/* out = sum_p exp(max_p - max) out_p, not divided. A part that saw no key has sum 0 and is left
+ * out, for its maximum is -infinity; a NaN gets through. */
+static void partials_merge(const float *partials, int64_t parts, int64_t stride, int64_t d,
+                           float *out, float *max, float *sum) {
+    *max = -INFINITY;
+    *sum = 0;
+    memset(out, 0, (size_t)d * sizeof *out);
+    for (int64_t p = 0; p < parts; p++)
+        if (partials[p * stride + d] > *max)
+            *max = partials[p * stride + d];
+    for (int64_t p = 0; p < parts; p++) {
+        const float *partial = partials + p * stride;
+        if (partial[d + 1] == 0)
+            continue;
+        float weight = expf(partial[d] - *max);
+        *sum += weight * partial[d + 1];
+        for (int64_t i = 0; i < d; i++)
+            out[i] += weight * partial[i];
+    }
+}
+
+void attention_merge(const float *partials, int64_t parts, int64_t stride, int64_t head_dim,
+                     float *out) {
+    float max, sum;
+    partials_merge(partials, parts, stride, head_dim, out, &max, &sum);
+    if (sum == 0)
+        return;
+    for (int64_t i = 0; i < head_dim; i++)
+        out[i] /= sum;
+}
+
+static void tile_merge(const struct tile *tile) {
+    const struct attention_queries *queries = &tile->task->queries;
+    int64_t d = tile->task->keys.head_dim;
+    for (int64_t r = 0; r < tile->rows; r++) {
+        int64_t row = tile->row + r;
+        partials_merge(tile->partials + r * (d + 2), tile->parts, tile->rows * (d + 2), d,
+                       queries->out + row * d, queries->max + row, queries->sum + row);
+    }
+}
+
+static bool job_tiles(struct job *job, const struct attention_task *tasks, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        job->tile_count += (tasks[i].queries.rows + STEP_ROWS - 1) / STEP_ROWS;
+    job->tiles = malloc((size_t)(job->tile_count + 1) * sizeof *job->tiles);
+    if (!job->tiles)
+        return false;
+    struct tile *tile = job->tiles;
+    for (int64_t i = 0; i < count; i++) {
+        for (int64_t t = 0; tile_make(job, tasks + i, t, tile); t++) {
+            job->rows_max = max_of(job->rows_max, tile->rows);
+            job->d_max = max_of(job->d_max, tasks[i].keys.head_dim);
+            tile++;
+        }
+    }
+    return true;
+}
+
+/* Cuts the tiles' keys into spans, and gives those with several the memory for their results. */
+static bool job_spans(struct job *job) {
+    int64_t work = 0, floats = 0;
+    for (int64_t t = 0; t < job->tile_count; t++)
+        work += tile_work(job->tiles + t);
+    int64_t limit = work / (SPANS_PER_THREAD * job->threads) + 1;
+    for (int64_t t = 0; t < job->tile_count; t++) {
+        struct tile *tile = job->tiles + t;
+        const struct kv_view *keys = &tile->task->keys;
+        int64_t blocks_least = (SPAN_KEYS - 1) / keys->block + 1;
+        int64_t most = (tile->block_end - tile->block_first) / blocks_least;
+        if (job->threads > 1)
+            tile->parts = max_of(1, min_of(most, (tile_work(tile) + limit - 1) / limit));
+        job->span_count += tile->parts;
+        if (tile->parts > 1)
+            floats += tile->parts * tile->rows * (keys->head_dim + 2);
+    }
+    job->spans = malloc((size_t)(job->span_count + 1) * sizeof *job->spans);
+    job->partials = malloc((size_t)(floats + 1) * sizeof *job->partials);
+    if (!job->spans || !job->partials)
+        return false;
+
+    struct span *span = job->spans;
+    float *partials = job->partials;
+    for (int64_t t = 0; t < job->tile_count; t++) {
+        struct tile *tile = job->tiles + t;
+        int64_t blocks = tile->block_end - tile->block_first, first = tile->block_first;
+        for (int64_t p = 0; p < tile->parts; p++)
+            *span++ = (struct span){.tile = tile,
+                                    .part = p,
+                                    .block_first = first + blocks * p / tile->parts,
+                                    .block_end = first + blocks * (p + 1) / tile->parts};
+        if (tile->parts > 1) {
+            tile->partials = partials;
+            partials += tile->parts * tile->rows * (tile->task->keys.head_dim + 2);
+        }
+    }
+    qsort(job->spans, (size_t)job->span_count, sizeof *job->spans, span_order);
+    return true;
+}
+
+enum { SCRATCH_ARRAYS = 10 };
+
+/* Elements, of four bytes each and rounded up to cache lines, of the arrays of struct scratch. */
+static int64_t scratch_sizes(const struct job *job, int64_t sizes[SCRATCH_ARRAYS]) {
+    int64_t rows = job->rows_max, stride = stride_of(job->d_max), total = 0;
+    const int64_t elements[SCRATCH_ARRAYS] = {
+        rows * stride,    rows,                                                   /* out, max */
+        rows * STEP_LANES, rows * STEP_KEYS,                                      /* sums, scores */
+        job->rule == ATTENTION_GROUPED ? rows * STEP_KEYS : 0,                    /* far_scores */
+        rows,             STEP_KEYS * stride,                                     /* correction, wide */
+        rows,             rows,               rows};                              /* first, border, end */
+    for (int i = 0; i < SCRATCH_ARRAYS; i++) {
+        sizes[i] = (elements[i] + 15) / 16 * 16;
+        total += sizes[i];
+    }
+    return total;
+}
+
+static struct scratch scratch_lay(const struct job *job, float *memory) {
+    int64_t sizes[SCRATCH_ARRAYS];
+    scratch_sizes(job, sizes);
+    void *arrays[SCRATCH_ARRAYS];
+    for (int i = 0; i < SCRATCH_ARRAYS; i++) {
+        arrays[i] = memory;
+        memory += sizes[i];
+    }
+    return (struct scratch){arrays[0], arrays[1], arrays[2], arrays[3], arrays[4],
+                            arrays[5], arrays[6], arrays[7], arrays[8], arrays[9]};
+}
+
+static void job_run(struct job *job) {
+#pragma omp parallel num_threads((int)job->threads)
+    {
+        struct scratch scratch =
+            scratch_lay(job, job->scratch + omp_get_thread_num() * job->scratch_size);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = 0; i < job->span_count; i++)
+            span_run(job, job->spans + i, &scratch);
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t t = 0; t < job->tile_count; t++)
+            if (job->tiles[t].partials)
+                tile_merge(job->tiles + t);
+    }
+}
+
+bool attention_run(enum isa isa, enum attention_rule rule, int64_t window,
+                   const struct attention_task *tasks, int64_t count) {
+    struct job job = {.step = steps[isa],
+                      .rule = rule,
+                      .window = window,
+                      .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
+    bool done = job_tiles(&job, tasks, count) && job_spans(&job);
+    if (done && job.span_count > 0) {
+        int64_t sizes[SCRATCH_ARRAYS];
+        job.threads = min_of(job.threads, job.span_count);
+        job.scratch_size = scratch_sizes(&job, sizes);
+        job.scratch =
+            aligned_alloc(64, (size_t)(job.threads * job.scratch_size) * sizeof *job.scratch);
+        done = job.scratch != NULL;
+        if (done)
+            job_run(&job);
+    }
+    free(job.tiles);
+    free(job.spans);
+    free(job.partials);
+    free(job.scratch);
+    return done;
+}

@@ -1,0 +1,15 @@
+/* The commands. Each runs on all ranks with parsed options, and gives the process's exit status.
+ * Collective(MPI_COMM_WORLD). */
+#ifndef QUIRE_LAUNCH_COMMAND_H
+#define QUIRE_LAUNCH_COMMAND_H
+
+#include "launch/options.h"
+#include "partition/status.h"
+
+enum status command_generate(const struct options *options);
+enum status command_perplexity(const struct options *options);
+enum status command_passkey(const struct options *options);
+enum status command_inspect(const struct options *options);
+enum status command_capture(const struct options *options);
+
+#endif

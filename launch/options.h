@@ -1,0 +1,84 @@
+/* The command line: one table of options for all commands, so that the same option means the same
+ * everywhere. Every rank parses the same arguments and comes to the same result. */
+#ifndef QUIRE_LAUNCH_OPTIONS_H
+#define QUIRE_LAUNCH_OPTIONS_H
+
+#include "kernels/kv.h"
+#include "kernels/sample.h"
+#include "partition/layout.h"
+#include "partition/mesh.h"
+#include "partition/scheme.h"
+#include "partition/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum command {
+    COMMAND_GENERATE,
+    COMMAND_PERPLEXITY,
+    COMMAND_PASSKEY,
+    COMMAND_INSPECT,
+    COMMAND_CAPTURE,
+    COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
+    COMMAND_VERSION, /* quire --version */
+    COMMAND_COUNT
+};
+
+/* A piece of the input text, in the order of the command line. Borrowed from argv. */
+struct text_part {
+    bool is_file; /* -f: `value` is a path, "-" is standard input; else -p: the text itself */
+    const char *value;
+};
+
+/* A list of numbers, owned. */
+struct number_list {
+    int64_t *values;
+    int64_t count;
+};
+
+struct options {
+    enum command command;
+    enum command help_on;    /* COMMAND_HELP: which command's help, COMMAND_HELP for the overview */
+    const char *model;       /* -m */
+    struct text_part *texts; /* owned, -f and -p */
+    int64_t text_count;
+    const char *tokens_file;      /* --tokens */
+    struct scheme_request scheme; /* --group, --window, --no-self-extend */
+    struct mesh mesh;             /* --mesh; zeros: automatic */
+    int64_t ranks;                /* inspect --ranks N; 0: those of --mesh, else of the job */
+    int64_t chunk;                /* --chunk, default 512 */
+    enum kv_type kv;              /* --kv, default bf16 */
+    int64_t threads;              /* --threads; 0: automatic */
+    int64_t reserve;              /* --reserve, tokens */
+    const char *json;             /* --json; "-": stdout */
+    /* generate */
+    int64_t count; /* -n, default 128 */
+    struct sample_options sample;
+    const char **stops; /* --stop, repeatable; owned array, borrowed strings */
+    int64_t stop_count;
+    bool ignore_eos;
+    int64_t logprobs; /* --logprobs K */
+    /* perplexity, passkey */
+    struct number_list lengths; /* --lengths, tokens; empty: not given */
+    bool no_plain;              /* --no-plain */
+    const char *nll;            /* --nll FILE.h5 */
+    struct number_list depths;  /* --depths, per cent */
+    int64_t trials;             /* --trials, default 5 */
+    /* capture */
+    const char *output;        /* -o */
+    unsigned sites;            /* --sites, bit 1 << enum site; default all */
+    struct number_list layers; /* --layers 0-3,7, expanded, sorted, unique; empty: all */
+    struct range range;        /* --range a:b, tokens; count -1: to the end */
+};
+
+/* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also
+ * an option that the command does not take, one given twice that cannot be, and one that is
+ * missing. options_free also frees a half-parsed one. */
+enum status options_parse(int argc, char **argv, struct options *options);
+void options_free(struct options *options);
+
+/* Prints the overview or one command's help, with defaults, to stdout. */
+void options_help(enum command command);
+
+const char *command_name(enum command command);
+
+#endif

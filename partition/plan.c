@@ -1,0 +1,143 @@
+#include "partition/plan.h"
+
+/* Measured, see the two constants' use in plan_overhead. */
+static const int64_t program_bytes = (int64_t)96 << 20;
+static const int64_t thread_bytes = (int64_t)40 << 20;
+
+enum { RANKS_MAX = 65536 };
+
+/* Sums and products of sizes that a config or a command line made huge stay at the top of the range
+ * instead of wrapping round: no machine has that much either way. */
+static int64_t plus(int64_t a, int64_t b) {
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
+static int64_t times(int64_t a, int64_t b) {
+    int64_t product;
+    return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
+
+static int64_t smaller(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+int64_t plan_kv_blocks(int64_t capacity, int64_t block, int64_t sp_size, int64_t sp) {
+    int64_t blocks = capacity / block + (capacity % block != 0);
+    return range_part(blocks, sp_size, sp).count;
+}
+
+/* A run that touches k blocks of one rank has at least the last token of the first, all between and
+ * the first token of the last: (k - 1) * S * B - B + 2 tokens, with B = block, S = sp_size. So n
+ * tokens touch at most 1 + (n + B - 2) / (S * B). */
+int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_t block,
+                         int64_t sp_size, int64_t sp) {
+    int64_t every = plan_kv_blocks(capacity, block, sp_size, sp);
+    int64_t run = smaller(plus(window, chunk), capacity);
+    if (run < 1)
+        return 0;
+    return smaller(every, 1 + (plus(run, block) - 2) / times(sp_size, block));
+}
+
+/* Blocks per layer and KV head, as cache_open in dist/ has them. */
+static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
+                          int64_t sp, const struct plan_request *request) {
+    int64_t every = plan_kv_blocks(request->capacity, request->block, mesh.sp, sp);
+    int64_t ring = plan_ring_blocks(request->capacity, request->scheme.window, request->chunk,
+                                    request->block, mesh.sp, sp);
+    enum zone_rule rule = request->scheme.rule;
+    int64_t near = rule == ZONE_ALL_NEAR ? every : ring;
+    int64_t far = rule == ZONE_GROUPED ? every : 0;
+    int64_t values = rule == ZONE_MASKED ? ring : every;
+    int64_t block_bytes = times(request->block, shape->head_dim * request->kv_bytes);
+    int64_t blocks = plus(plus(near, far), values);
+    return times(times(share->layers.count * share->kv_heads.count, blocks), block_bytes);
+}
+
+/* Adds an array of floats that starts on a cache line. */
+static void add_array(int64_t *bytes, int64_t rows, int64_t width) {
+    *bytes = plus(*bytes, times(plus(times(rows, width), 15) / 16, 64));
+}
+
+/* The buffers of a chunk, as sequence_open in dist/ carves them: legend and order as there. */
+static int64_t plan_workspace(const struct shape *shape, const struct share *share,
+                              struct mesh mesh, const struct plan_request *request) {
+    int64_t T = smaller(request->chunk, request->capacity), D = shape->hidden, d = shape->head_dim;
+    int64_t S = mesh.sp, far = request->scheme.rule == ZONE_GROUPED, split = S > 1;
+    int64_t own_q = share->heads.count * d, group_q = share->group_heads.count * d;
+    int64_t group_kv = share->kv_heads.count * d, kv_rows = share->kv_rows.count;
+    int64_t rows = times(T, share->group_heads.count), bytes = 0;
+    for (int i = 0; i < 3; i++) /* hidden, normed, partial */
+        add_array(&bytes, T, D);
+    add_array(&bytes, share->predicts ? 0 : T, D); /* passing */
+    add_array(&bytes, T, own_q);                   /* q_own */
+    add_array(&bytes, T, split * group_q);         /* q_all */
+    add_array(&bytes, T, group_q);                 /* q_near */
+    add_array(&bytes, T, far * group_q);           /* q_far */
+    add_array(&bytes, T, 2 * kv_rows);             /* kv_own */
+    add_array(&bytes, T, split * 2 * kv_rows);     /* kv_send */
+    add_array(&bytes, T, split * 2 * group_kv);    /* kv_all */
+    for (int i = 0; i < 2; i++)                    /* keys, values */
+        add_array(&bytes, T, split * group_kv);
+    add_array(&bytes, T, group_q); /* attended */
+    for (int i = 0; i < 2; i++)    /* row_max, row_sum */
+        add_array(&bytes, rows, 1);
+    add_array(&bytes, rows, d + 2);                                       /* merge_send */
+    add_array(&bytes, split * times(S, T), share->heads.count * (d + 2)); /* merge_all */
+    add_array(&bytes, T, own_q);                                          /* merged */
+    for (int i = 0; i < 2; i++)                                           /* gate, up */
+        add_array(&bytes, T, share->ffn.count);
+    add_array(&bytes, T, (far ? 6 : 2) * d / 2);                                       /* tables */
+    add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
+    int64_t positions = times(T, 8 * (shape_group(shape) + 1));
+    return plus(bytes, positions);
+}
+
+/* program_bytes: what a rank takes that does nothing yet. thread_bytes: buffers that OpenBLAS and
+ * the kernels keep per thread. A reduction holds a second copy of what it reduces within MPI. */
+static int64_t plan_overhead(const struct shape *shape, struct mesh mesh,
+                             const struct plan_request *request) {
+    int64_t bytes = plus(program_bytes, times(request->threads, thread_bytes));
+    if (mesh_stage_ranks(mesh) > 1)
+        add_array(&bytes, smaller(request->chunk, request->capacity), shape->hidden);
+    return bytes;
+}
+
+struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
+                      const struct plan_request *request) {
+    struct share share = share_of(shape, mesh, rank);
+    struct plan plan = {
+        .weights = times(share_parameters(shape, &share), 4),
+        .kv = plan_cache(shape, &share, mesh, mesh_place(mesh, rank).sp, request),
+        .activations = plan_workspace(shape, &share, mesh, request),
+        .overhead = plan_overhead(shape, mesh, request),
+    };
+    plan.total = plus(plus(plan.weights, plan.kv), plus(plan.activations, plan.overhead));
+    return plan;
+}
+
+/* Every division gives its first part the most, and every term grows with its shares: no rank of a
+ * stage needs more than the first. */
+int64_t plan_largest(const struct shape *shape, struct mesh mesh,
+                     const struct plan_request *request) {
+    int64_t largest = 0;
+    for (int64_t stage = 0; stage < mesh.pp; stage++) {
+        struct mesh_place first = {.pp = stage, .tp = 0, .sp = 0};
+        int64_t total = plan_rank(shape, mesh, mesh_rank(mesh, first), request).total;
+        if (total > largest)
+            largest = total;
+    }
+    return largest;
+}
+
+/* One by one, because more ranks may need more each: 5 ranks on 4 KV heads cannot split these. */
+int64_t plan_smallest_ranks(const struct shape *shape, const struct plan_request *request,
+                            int64_t bytes_per_rank) {
+    for (int64_t ranks = 1; ranks <= RANKS_MAX; ranks++) {
+        struct mesh mesh;
+        if (mesh_complete((struct mesh){0, 0, 0}, ranks, shape, &mesh) == STATUS_OK &&
+            plan_largest(shape, mesh, request) <= bytes_per_rank)
+            return ranks;
+    }
+    return 0;
+}

@@ -1,0 +1,263 @@
+#include "partition/weights.h"
+#include "partition/json.h"
+#include "partition/safetensors.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char single_name[] = "model.safetensors";
+static const char index_name[] = "model.safetensors.index.json";
+static const int64_t index_bytes_max = 64 << 20;
+
+/* A tensor of the model and the file that holds it. */
+struct entry {
+    const char *name;            /* borrowed: from the index, then from the file's table */
+    const char *file_name;       /* borrowed from the index while it is read */
+    struct safetensors *file;    /* borrowed from weights->files */
+    const struct tensor *tensor; /* borrowed from its file's table */
+};
+
+struct weights {
+    char *path;                /* owned: the single file or the index; for messages */
+    struct safetensors *files; /* owned */
+    int64_t file_count;
+    struct entry *entries; /* owned; by name, ascending */
+    int64_t entry_count;
+};
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp(((const struct entry *)a)->name, ((const struct entry *)b)->name);
+}
+
+static int compare_files(const void *a, const void *b) {
+    return strcmp(((const struct entry *)a)->file_name, ((const struct entry *)b)->file_name);
+}
+
+static enum status reserve_entries(struct weights *weights, int64_t count) {
+    weights->entries = calloc((size_t)count + 1, sizeof *weights->entries);
+    if (!weights->entries)
+        return status_no_memory(weights->path, (long long)count * (long long)sizeof(struct entry));
+    weights->entry_count = count;
+    return STATUS_OK;
+}
+
+static enum status reserve_files(struct weights *weights, int64_t count) {
+    weights->files = calloc((size_t)count + 1, sizeof *weights->files);
+    if (!weights->files)
+        return status_no_memory(weights->path,
+                                (long long)count * (long long)sizeof(struct safetensors));
+    return STATUS_OK;
+}
+
+/* Only files that opened count, so that half an object can be closed. */
+static enum status open_file(struct weights *weights, const char *path) {
+    TRY(safetensors_open(path, &weights->files[weights->file_count]));
+    weights->file_count++;
+    return STATUS_OK;
+}
+
+static enum status open_single(struct weights *weights) {
+    TRY(reserve_files(weights, 1));
+    TRY(open_file(weights, weights->path));
+    struct safetensors *file = &weights->files[0];
+    TRY(reserve_entries(weights, file->table.count));
+    for (int64_t i = 0; i < file->table.count; i++)
+        weights->entries[i] = (struct entry){
+            .name = file->table.tensors[i].name, .file = file, .tensor = &file->table.tensors[i]};
+    return STATUS_OK;
+}
+
+/* weight_map as entries without files. A file's name may not lead out of the directory. */
+static enum status read_map(struct weights *weights, const json_t *index) {
+    const json_t *map = json_object_get(index, "weight_map");
+    if (!json_is_object(map))
+        return status_fail(weights->path, "weight_map",
+                           "found %s, expected an object of file names; fetch the file again",
+                           json_words(map).text);
+    TRY(reserve_entries(weights, (int64_t)json_object_size(map)));
+    struct entry *entry = weights->entries;
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)map, name, value) {
+        const char *file = json_string_value(value);
+        if (!file || strlen(file) != json_string_length(value) || strchr(file, '/') ||
+            strcmp(file, "") == 0 || strcmp(file, ".") == 0 || strcmp(file, "..") == 0)
+            return status_fail(weights->path, name,
+                               "found %s, expected the name of a file beside the index; fetch the "
+                               "file again",
+                               json_words(value).text);
+        *entry++ = (struct entry){.name = name, .file_name = file};
+    }
+    return STATUS_OK;
+}
+
+/* Opens each file once and finds each tensor in the file that the index names for it. */
+static enum status open_mapped(struct weights *weights, const char *dir) {
+    struct entry *entries = weights->entries;
+    int64_t files = 0;
+    qsort(entries, (size_t)weights->entry_count, sizeof *entries, compare_files);
+    for (int64_t i = 0; i < weights->entry_count; i++)
+        files += i == 0 || compare_files(&entries[i - 1], &entries[i]) != 0;
+    TRY(reserve_files(weights, files));
+    for (int64_t i = 0; i < weights->entry_count; i++) {
+        struct entry *entry = &entries[i];
+        if (i == 0 || compare_files(entry - 1, entry) != 0) {
+            char *path;
+            TRY(file_join(dir, entry->file_name, &path));
+            enum status status = open_file(weights, path);
+            free(path);
+            TRY(status);
+        }
+        entry->file = &weights->files[weights->file_count - 1];
+        entry->tensor = tensor_table_find(&entry->file->table, entry->name);
+        if (!entry->tensor)
+            return status_fail(weights->path, entry->name,
+                               "found %s, which has no such tensor, expected the file that holds "
+                               "it; fetch both again",
+                               entry->file_name);
+    }
+    return STATUS_OK;
+}
+
+static enum status open_index(struct weights *weights, const char *dir) {
+    json_t *index;
+    TRY(json_read(weights->path, index_bytes_max, &index));
+    enum status status;
+    TRY_TO(done, read_map(weights, index));
+    TRY_TO(done, open_mapped(weights, dir));
+    for (int64_t i = 0; i < weights->entry_count; i++) {
+        weights->entries[i].name = weights->entries[i].tensor->name;
+        weights->entries[i].file_name = NULL;
+    }
+    qsort(weights->entries, (size_t)weights->entry_count, sizeof *weights->entries, compare_names);
+done:
+    json_decref(index);
+    return status;
+}
+
+static enum status open_dir(struct weights *weights, const char *dir) {
+    TRY(file_join(dir, single_name, &weights->path));
+    if (access(weights->path, F_OK) == 0)
+        return open_single(weights);
+    free(weights->path);
+    TRY(file_join(dir, index_name, &weights->path));
+    if (access(weights->path, F_OK) == 0)
+        return open_index(weights, dir);
+    return status_fail(dir, NULL,
+                       "found neither %s nor %s, expected one of them; name a model directory in "
+                       "Hugging Face's form",
+                       single_name, index_name);
+}
+
+enum status weights_open(const char *dir, struct weights **weights) {
+    *weights = calloc(1, sizeof **weights);
+    if (!*weights)
+        return status_no_memory(dir, (long long)sizeof **weights);
+    enum status status = open_dir(*weights, dir);
+    if (status != STATUS_OK)
+        weights_close(weights);
+    return status;
+}
+
+void weights_close(struct weights **weights) {
+    struct weights *w = *weights;
+    if (!w)
+        return;
+    for (int64_t i = 0; i < w->file_count; i++)
+        safetensors_close(&w->files[i]);
+    free(w->files);
+    free(w->entries);
+    free(w->path);
+    free(w);
+    *weights = NULL;
+}
+
+static const struct entry *find(const struct weights *weights, const char *name) {
+    struct entry key = {.name = name};
+    if (weights->entry_count == 0)
+        return NULL;
+    return bsearch(&key, weights->entries, (size_t)weights->entry_count, sizeof key, compare_names);
+}
+
+bool weights_has(const struct weights *weights, const char *name) {
+    return find(weights, name) != NULL;
+}
+
+/* "[4096, 128]" */
+struct shape_text {
+    char text[200];
+};
+
+static struct shape_text shape_text(const int64_t *sizes, int64_t dims) {
+    struct shape_text shape;
+    size_t len = (size_t)snprintf(shape.text, sizeof shape.text, "[");
+    for (int64_t i = 0; i < dims && len < sizeof shape.text; i++)
+        len += (size_t)snprintf(shape.text + len, sizeof shape.text - len, "%s%lld", i ? ", " : "",
+                                (long long)sizes[i]);
+    if (len < sizeof shape.text)
+        snprintf(shape.text + len, sizeof shape.text - len, "]");
+    return shape;
+}
+
+static enum status refuse_missing(const struct weights *weights, const char *name,
+                                  const char *expected) {
+    return status_fail(
+        weights->path, name,
+        "found nothing, expected a tensor%s; the model is not complete or not of the "
+        "family that config.json names",
+        expected);
+}
+
+enum status weights_check(const struct weights *weights, const char *name, int64_t rows,
+                          int64_t cols) {
+    const int64_t sizes[] = {rows, cols};
+    int64_t dims = cols == 0 ? 1 : 2;
+    struct shape_text expected = shape_text(sizes, dims);
+    const struct entry *entry = find(weights, name);
+    if (!entry) {
+        char words[sizeof expected.text + 16];
+        snprintf(words, sizeof words, " of shape %s", expected.text);
+        return refuse_missing(weights, name, words);
+    }
+    const struct tensor *tensor = entry->tensor;
+    if (!tensor_is_float(tensor))
+        return status_fail(
+            entry->file->path, name,
+            "found dtype %s, expected F32, F16 or BF16; save the model in one of them",
+            tensor->dtype);
+    if (tensor->dims != dims || memcmp(tensor->shape, sizes, (size_t)dims * sizeof *sizes) != 0)
+        return status_fail(
+            entry->file->path, name,
+            "found shape %s, expected %s by config.json; use config.json and weights "
+            "of the same model",
+            shape_text(tensor->shape, tensor->dims).text, expected.text);
+    return STATUS_OK;
+}
+
+enum status weights_read(struct weights *weights, const char *name, struct range rows,
+                         struct range cols, float *out) {
+    const struct entry *entry = find(weights, name);
+    if (!entry)
+        return refuse_missing(weights, name, "");
+    return safetensors_read(entry->file, entry->tensor, rows, cols, out);
+}
+
+const char *weights_dtype(const struct weights *weights, const char *name) {
+    const struct entry *entry = find(weights, name);
+    return entry ? entry->tensor->dtype : NULL;
+}
+
+int64_t weights_bytes_read(const struct weights *weights) {
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < weights->file_count; i++)
+        bytes += weights->files[i].bytes_read;
+    return bytes;
+}
+
+int64_t weights_bytes_total(const struct weights *weights) {
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < weights->file_count; i++)
+        bytes += weights->files[i].table.data_bytes;
+    return bytes;
+}
