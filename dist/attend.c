@@ -153,8 +153,7 @@ static void probe_keys(const struct sequence *s, enum site site, int64_t layer, 
                               .layer = m->share.layers.first + layer,
                               .tokens = {first, run},
                               .columns = {m->share.kv_heads.first * d, width},
-                              .data = x + n * width,
-                              .row_stride = width};
+                              .data = x + n * width};
         s->probe->put(s->probe->context, &p);
     }
 }

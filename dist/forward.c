@@ -20,8 +20,7 @@ static void probe_replicated(const struct sequence *s, enum site site, int64_t l
                           .layer = m->share.layers.first + layer,
                           .tokens = {s->tokens + rows.first, rows.count},
                           .columns = {0, m->shape.hidden},
-                          .data = x + rows.first * m->shape.hidden,
-                          .row_stride = m->shape.hidden};
+                          .data = x + rows.first * m->shape.hidden};
     s->probe->put(s->probe->context, &p);
 }
 
@@ -34,8 +33,7 @@ static void probe_queries(const struct sequence *s, int64_t layer, int64_t T) {
                           .layer = m->share.layers.first + layer,
                           .tokens = {s->tokens, T},
                           .columns = {m->share.heads.first * d, width},
-                          .data = s->work.q_own,
-                          .row_stride = width};
+                          .data = s->work.q_own};
     s->probe->put(s->probe->context, &p);
 }
 

@@ -26,8 +26,7 @@ void head_probe(struct sequence *s) {
                               .layer = m->shape.layers,
                               .tokens = {s->tokens - s->chunk_rows + first, rows},
                               .columns = m->share.vocab,
-                              .data = s->work.logits,
-                              .row_stride = m->share.vocab.count};
+                              .data = s->work.logits};
         s->probe->put(s->probe->context, &p);
     }
 }

@@ -30,8 +30,7 @@ struct site_part {
     int64_t layer;       /* of the whole model */
     struct range tokens; /* global */
     struct range columns;
-    const float *data;  /* [tokens.count, row stride], borrowed during the call */
-    int64_t row_stride; /* floats */
+    const float *data; /* [tokens.count, columns.count] contiguous, borrowed during the call */
 };
 
 struct probe {

@@ -64,10 +64,16 @@ static enum status workspace_open(struct workspace *w, const struct model *m,
     return STATUS_OK;
 }
 
+/* Tokens of a chunk as the buffers are made for it. */
+static int64_t chunk_fit(const struct sequence_options *options) {
+    int64_t chunk = options->chunk < CHUNK_MAX ? options->chunk : CHUNK_MAX;
+    return chunk < options->capacity ? chunk : options->capacity;
+}
+
 struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads) {
     struct plan_request request = {
         .capacity = options->capacity,
-        .chunk = options->chunk,
+        .chunk = chunk_fit(options),
         .block = options->block,
         .kv_bytes = kv_type_bytes(options->kv),
         .logits_rows = HEAD_ROWS,
@@ -96,11 +102,7 @@ enum status sequence_open(struct model *model, const struct sequence_options *op
     memset(sequence, 0, sizeof *sequence);
     sequence->model = model;
     sequence->options = *options;
-    int64_t *chunk = &sequence->options.chunk;
-    if (*chunk > CHUNK_MAX)
-        *chunk = CHUNK_MAX;
-    if (*chunk > options->capacity)
-        *chunk = options->capacity;
+    sequence->options.chunk = chunk_fit(options);
     sequence->passing = MPI_REQUEST_NULL;
     sequence_reset(sequence);
     return status_agree(model->dist->world.comm, open_local(sequence));

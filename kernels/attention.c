@@ -325,12 +325,17 @@ enum { SCRATCH_ARRAYS = 10 };
 /* Elements, of four bytes each and rounded up to cache lines, of the arrays of struct scratch. */
 static int64_t scratch_sizes(const struct job *job, int64_t sizes[SCRATCH_ARRAYS]) {
     int64_t rows = job->rows_max, stride = stride_of(job->d_max), total = 0;
-    const int64_t elements[SCRATCH_ARRAYS] = {
-        rows * stride,    rows,                                                   /* out, max */
-        rows * STEP_LANES, rows * STEP_KEYS,                                      /* sums, scores */
-        job->rule == ATTENTION_GROUPED ? rows * STEP_KEYS : 0,                    /* far_scores */
-        rows,             STEP_KEYS * stride,                                     /* correction, wide */
-        rows,             rows,               rows};                              /* first, border, end */
+    const int64_t elements[SCRATCH_ARRAYS] = {rows * stride,
+                                              rows, /* out, max */
+                                              rows * STEP_LANES,
+                                              rows * STEP_KEYS, /* sums, scores */
+                                              job->rule == ATTENTION_GROUPED ? rows * STEP_KEYS
+                                                                             : 0, /* far_scores */
+                                              rows,
+                                              STEP_KEYS * stride, /* correction, wide */
+                                              rows,
+                                              rows,
+                                              rows}; /* first, border, end */
     for (int i = 0; i < SCRATCH_ARRAYS; i++) {
         sizes[i] = (elements[i] + 15) / 16 * 16;
         total += sizes[i];

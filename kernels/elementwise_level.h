@@ -1,4 +1,5 @@
-/* The variants of the small operations by instruction level. Private to the kernels; n any number. */
+/* The variants of the small operations by instruction level. Private to the kernels; n any number.
+ */
 #ifndef QUIRE_KERNELS_ELEMENTWISE_LEVEL_H
 #define QUIRE_KERNELS_ELEMENTWISE_LEVEL_H
 

@@ -3,6 +3,7 @@
 #ifndef QUIRE_KERNELS_GEMM_H
 #define QUIRE_KERNELS_GEMM_H
 
+#include "kernels/cpu.h"
 #include <stdint.h>
 
 /* y[t, n] = sum_k x[t, k] w[n, k]: x [T, K], w [N, K] row-major as checkpoints hold a linear
@@ -21,6 +22,10 @@ const char *gemm_library(void);
  * is loaded, so the program must set it and execute itself again. A value that the user set stays.
  */
 const char *gemm_core_wanted(void);
+
+/* The same as a function of the level, the core OpenBLAS runs with and OPENBLAS_CORETYPE (NULL: not
+ * set). */
+const char *gemm_core_choose(enum isa isa, const char *core, const char *set_by_user);
 
 /* Called once before the first product: OpenBLAS's own threads off. */
 void gemm_init(void);

@@ -14,9 +14,8 @@ struct candidate {
 bool candidate_before(struct candidate a, struct candidate b);
 void candidates_sort(struct candidate *c, int64_t n);
 
-/* The `want` best of logits [n], ids counted from id_first, sorted; returns how many (min(want,
- * n)).
- */
+/* The `want` best of logits [n], ids counted from id_first, sorted; returns how many, which is
+ * min(want, n). */
 int64_t candidates_top(const float *logits, int64_t n, int32_t id_first, int64_t want,
                        struct candidate *out);
 
@@ -31,9 +30,12 @@ struct log_sum log_sum_merge(struct log_sum a, struct log_sum b, double scale);
 /* log sum exp(scale * x) */
 double log_sum_value(struct log_sum s, double scale);
 
-/* Gumbel noise -log(-log(u)) from a counter-based generator keyed by (seed, position, id): the same
- * on every mesh. (Gumbel-max: argmax of logit/temperature + noise is a sample of the softmax.)
- * Philox4x32-10, Salmon et al., SC 2011. */
+/* One block of the counter-based generator Philox4x32-10, Salmon et al., SC 2011: the counter
+ * becomes the random words. */
+void philox_block(uint32_t counter[4], uint32_t key_low, uint32_t key_high);
+
+/* Gumbel noise -log(-log(u)) from the generator keyed by (seed, position, id): the same on every
+ * mesh. (Gumbel-max: argmax of logit/temperature + noise is a sample of the softmax.) */
 double gumbel_noise(uint64_t seed, int64_t position, int32_t id);
 
 struct sample_options {

@@ -15,11 +15,13 @@ struct session {
     struct dist dist;
     struct shape shape;
     struct stop_ids stop_ids;
+    char dtype[16];              /* of the embedding table as stored: "F32", "F16", "BF16" */
     struct tokenizer *tokenizer; /* rank 0 only, NULL without one (--tokens, no tokenizer file) */
     struct tokens tokens; /* the prompt; ids on every rank, offsets on rank 0 only (NULL elsewhere
                            * and with --tokens) */
     char *text;           /* the input's bytes, rank 0 only; NULL with --tokens */
     int64_t text_len;
+    struct weights *weights; /* open until session_load has read this rank's share */
     struct model model;
     enum isa isa;
     int64_t threads; /* of this rank */
@@ -34,7 +36,8 @@ struct session {
 /* True on the rank that reads text, prints and writes reports (world rank 0). */
 bool session_leads(const struct session *session);
 
-/* Shape, mesh, communicators, instruction set, threads. Collective(MPI_COMM_WORLD). */
+/* Shape, mesh, communicators, instruction set, threads; opens the weight files and checks that
+ * every tensor is there (headers only). Collective(MPI_COMM_WORLD). */
 enum status session_open(const struct options *options, struct session *session);
 void session_close(struct session *session);
 

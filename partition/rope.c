@@ -74,7 +74,12 @@ static enum status read_original_context(struct rope_place place, int64_t *conte
     struct rope_key key = rope_key(place, name);
     int64_t inner = 0, outer = 0;
     TRY(json_int(place.path, place.root, key.text, false, 1, INT32_MAX, &inner));
-    TRY(json_int(place.path, place.root, name, inner == 0, 1, INT32_MAX, &outer));
+    TRY(json_int(place.path, place.root, name, false, 1, INT32_MAX, &outer));
+    if (!inner && !outer)
+        return status_fail(
+            place.path, key.text,
+            "found nothing, expected the context that the unscaled model was trained "
+            "on, in tokens; add it");
     if (inner && outer && inner != outer)
         return status_fail(
             place.path, key.text,

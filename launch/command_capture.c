@@ -1,0 +1,133 @@
+/* quire capture: the activations of a text, into HDF5. */
+#include "launch/command.h"
+
+#include "dist/capture.h"
+#include "dist/forward.h"
+#include "dist/head.h"
+#include "launch/progress.h"
+#include "launch/report.h"
+#include "launch/session.h"
+#include <inttypes.h>
+
+struct capture_run {
+    struct session session;
+    struct report report;
+    struct capture *capture;
+    struct sequence sequence;
+    struct range range;
+    double seconds;
+};
+
+/* The tokens to capture, from --range and the length of the text. */
+static enum status choose_range(struct capture_run *run, const struct options *options) {
+    int64_t length = run->session.tokens.count;
+    struct range asked = options->range;
+    int64_t end = asked.count < 0 ? length : range_end(asked);
+    if (end > length || asked.first >= end)
+        return status_usage("--range",
+                            "found %" PRId64 ":%" PRId64
+                            ", expected a range that is not empty within the %" PRId64
+                            " tokens of the text",
+                            asked.first, end, length);
+    run->range = (struct range){asked.first, end - asked.first};
+    return STATUS_OK;
+}
+
+static enum status check_layers(const struct capture_run *run, const struct options *options) {
+    for (int64_t i = 0; i < options->layers.count; i++)
+        if (options->layers.values[i] >= run->session.shape.layers)
+            return status_usage("--layers",
+                                "found layer %" PRId64 ", expected 0 to %" PRId64
+                                ", the model's layers",
+                                options->layers.values[i], run->session.shape.layers - 1);
+    return STATUS_OK;
+}
+
+static enum status open_capture(struct capture_run *run, const struct options *options,
+                                const struct sequence_options *sequence) {
+    struct session *s = &run->session;
+    struct capture_options capture = {
+        .path = options->output,
+        .sites = options->sites,
+        .layers = options->layers.values,
+        .layer_count = options->layers.count,
+        .tokens = run->range,
+        .model_name = options->model,
+        .dtype = s->dtype,
+    };
+    return capture_open(&s->dist, &s->shape, sequence, &capture, s->tokens.ids, s->tokens.offsets,
+                        &run->capture);
+}
+
+/* Reads the text up to the end of the range; the probe writes as it goes. */
+static enum status read_text(struct capture_run *run) {
+    struct session *s = &run->session;
+    struct progress progress;
+    int64_t end = range_end(run->range), chunk = run->sequence.options.chunk;
+    double start = MPI_Wtime();
+    enum status status = STATUS_OK;
+    progress_open(&progress, session_leads(s), "capturing", end);
+    for (int64_t done = 0; done < end && status == STATUS_OK; done += chunk) {
+        int64_t T = end - done < chunk ? end - done : chunk;
+        forward_chunk(&run->sequence, s->tokens.ids + done, T);
+        if (s->options->sites >> SITE_LOGITS & 1 && done + T > run->range.first)
+            head_probe(&run->sequence);
+        status = status_agree(s->dist.world.comm, capture_status(run->capture));
+        progress_update(&progress, done + T);
+    }
+    progress_close(&progress);
+    run->seconds = MPI_Wtime() - start;
+    if (status == STATUS_OK)
+        status = sequence_check(&run->sequence);
+    return status;
+}
+
+static void report_result(struct capture_run *run, const struct options *options) {
+    if (!report_wanted(&run->report))
+        return;
+    json_object_set_new(run->report.root, "output", json_string(options->output));
+    json_object_set_new(
+        run->report.root, "range",
+        json_pack("[I,I]", (json_int_t)run->range.first, (json_int_t)range_end(run->range)));
+    json_t *sites = json_array();
+    for (int site = 0; site < SITE_COUNT; site++)
+        if (options->sites >> site & 1)
+            json_array_append_new(sites, json_string(site_name((enum site)site)));
+    json_object_set_new(run->report.root, "sites", sites);
+}
+
+static enum status capture_text(struct capture_run *run, const struct options *options) {
+    struct session *s = &run->session;
+    TRY(session_open(options, s));
+    TRY(report_open(s, &run->report));
+    TRY(check_layers(run, options));
+    TRY(session_open_tokenizer(s, options->text_count > 0));
+    TRY(session_read_input(s));
+    TRY(choose_range(run, options));
+    int64_t length = s->tokens.count;
+    struct sequence_options sequence = session_sequence(s, false, length, range_end(run->range));
+    session_warn_reach(s, &sequence.scheme, length);
+    TRY(open_capture(run, options, &sequence));
+    TRY(session_load(s, &sequence, 1));
+    TRY(sequence_open(&s->model, &sequence, &run->sequence));
+    run->sequence.probe = capture_probe(run->capture);
+    TRY(read_text(run));
+    TRY(capture_finish(run->capture));
+    report_session(&run->report, s, &sequence.scheme, length);
+    report_result(run, options);
+    struct timings timings = {.loading = s->seconds_loading,
+                              .reading = run->seconds,
+                              .total = MPI_Wtime() - s->seconds_started,
+                              .tokens_read = range_end(run->range)};
+    return report_write(&run->report, s, &timings);
+}
+
+enum status command_capture(const struct options *options) {
+    struct capture_run run = {0};
+    enum status status = capture_text(&run, options);
+    sequence_close(&run.sequence);
+    capture_close(&run.capture);
+    report_close(&run.report);
+    session_close(&run.session);
+    return status;
+}

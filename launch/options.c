@@ -1,0 +1,303 @@
+#include "launch/options.h"
+
+#include "dist/head.h"
+#include "dist/sequence.h"
+#include "launch/options_value.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define GENERATE (1u << COMMAND_GENERATE)
+#define PERPLEXITY (1u << COMMAND_PERPLEXITY)
+#define PASSKEY (1u << COMMAND_PASSKEY)
+#define INSPECT (1u << COMMAND_INSPECT)
+#define CAPTURE (1u << COMMAND_CAPTURE)
+#define TEXTS (GENERATE | PERPLEXITY | CAPTURE)
+#define ALL (TEXTS | PASSKEY | INSPECT)
+
+#define PLACE(name) offsetof(struct options, name)
+#define MOST OPTION_NUMBER_MAX
+
+/* The same name always fills the same field; where its help differs by command it has two rows. */
+const struct option option_rows[] = {
+    {"-m", "MODEL_DIR", ALL, NULL,
+     "Model directory as Hugging Face publishes them: config.json, *.safetensors, tokenizer.json "
+     "or tokenizer.model.",
+     SECTION_INPUT, false, take_text, PLACE(model), 0, 0},
+    {"-f", "FILE", TEXTS, NULL,
+     "Reads text from FILE (- for standard input). Any number of -f and -p may be given: their "
+     "bytes are joined in their order, with nothing between.",
+     SECTION_INPUT, true, take_file, 0, 0, 0},
+    {"-p", "PROMPT", TEXTS, NULL, "Takes PROMPT itself as text.", SECTION_INPUT, true, take_prompt,
+     0, 0, 0},
+    {"--tokens", "FILE", TEXTS, NULL,
+     "Reads token ids instead of text, separated by blanks (- for standard input). They are taken "
+     "as they are: nothing is added, and no tokenizer is needed.",
+     SECTION_INPUT, false, take_text, PLACE(tokens_file), 0, 0},
+
+    {"-n", "N", GENERATE, "128", "Generates at most N tokens.", SECTION_COMMAND, false, take_number,
+     PLACE(count), 0, MOST},
+    {"--temperature", "X", GENERATE, "0",
+     "Divides the logits by X before a token is drawn; 0 takes the most likely token (greedy).",
+     SECTION_COMMAND, false, take_temperature, 0, 0, 0},
+    {"--top-k", "N", GENERATE, "0: all", "Draws among the N most likely tokens.", SECTION_COMMAND,
+     false, take_number, PLACE(sample.top_k), 0, MOST},
+    {"--top-p", "X", GENERATE, "1: all",
+     "Draws among the most likely tokens whose probabilities sum up to X.", SECTION_COMMAND, false,
+     take_top_p, 0, 0, 0},
+    {"--seed", "N", GENERATE, "0",
+     "Seed of the draws: the same seed gives the same text on any number of ranks.",
+     SECTION_COMMAND, false, take_seed, 0, 0, 0},
+    {"--stop", "TEXT", GENERATE, NULL,
+     "Ends where TEXT appears in the generated text, which is cut before it. Repeatable.",
+     SECTION_COMMAND, true, take_stop, 0, 0, 0},
+    {"--ignore-eos", NULL, GENERATE, NULL, "Goes on behind an end-of-text token.", SECTION_COMMAND,
+     false, take_flag, PLACE(ignore_eos), 0, 0},
+    {"--logprobs", "K", GENERATE, "not reported",
+     "Puts the natural log of each token's probability, and the K most likely tokens in its place, "
+     "into the report.",
+     SECTION_COMMAND, false, take_number, PLACE(logprobs), 0, LOGPROBS_MAX},
+
+    {"--lengths", "A,B,C", PERPLEXITY, "the whole text",
+     "Numbers of tokens from the text's beginning to measure at.", SECTION_COMMAND, false,
+     take_numbers, PLACE(lengths), 1, MOST},
+    {"--nll", "FILE.h5", PERPLEXITY, NULL,
+     "Writes the loss of every token (nats): /plain/LENGTH and /self_extend/LENGTH.",
+     SECTION_COMMAND, false, take_text, PLACE(nll), 0, 0},
+    {"--lengths", "A,B,C", PASSKEY, "1, 2, 4 and 8 times the trained context",
+     "Lengths of prompt and answer together, in tokens.", SECTION_COMMAND, false, take_numbers,
+     PLACE(lengths), 1, MOST},
+    {"--depths", "A,B,C", PASSKEY, "0,25,50,75,100",
+     "Where in the text the key is hidden, per cent from its beginning.", SECTION_COMMAND, false,
+     take_numbers, PLACE(depths), 0, 100},
+    {"--trials", "N", PASSKEY, "5", "Keys asked for in each cell of the table.", SECTION_COMMAND,
+     false, take_number, PLACE(trials), 1, 1000000},
+    {"--seed", "N", PASSKEY, "0", "Seed of the keys.", SECTION_COMMAND, false, take_seed, 0, 0, 0},
+    {"--no-plain", NULL, PERPLEXITY | PASSKEY, NULL, "Leaves plain attention out.", SECTION_COMMAND,
+     false, take_flag, PLACE(no_plain), 0, 0},
+
+    {"--length", "N", INSPECT, "the trained context",
+     "Tokens that the KV cache is planned for, and that --group and --window are chosen for.",
+     SECTION_COMMAND, false, take_number, PLACE(length), 1, MOST},
+    {"--ranks", "N", INSPECT, "those of --mesh, else of this run",
+     "Shows who holds what on N ranks. No ranks are started for it.", SECTION_COMMAND, false,
+     take_number, PLACE(ranks), 1, 1 << 20},
+
+    {"-o", "FILE.h5", CAPTURE, NULL, "The HDF5 file to write.", SECTION_COMMAND, false, take_text,
+     PLACE(output), 0, 0},
+    {"--sites", "A,B", CAPTURE, "all",
+     "What to capture, of resid_pre, q, k, v, attn_out, resid_mid, mlp_out, resid_post, logits.",
+     SECTION_COMMAND, false, take_sites, 0, 0, 0},
+    {"--layers", "0-3,7", CAPTURE, "all", "Layers to capture, from 0.", SECTION_COMMAND, false,
+     take_layers, 0, 0, 999999},
+    {"--range", "A:B", CAPTURE, "all",
+     "Tokens to capture: A up to but without B, from 0; either may be left out.", SECTION_COMMAND,
+     false, take_range, 0, 0, MOST},
+
+    {"--group", "N|auto", ALL, "auto",
+     "Group size G of SelfExtend: tokens at a distance of w or more share positions in groups of "
+     "G. auto: the smallest that keeps every position within two thirds of the trained context; "
+     "plain attention where the text fits the trained context and --window is auto too.",
+     SECTION_REACH, false, take_auto_number, PLACE(scheme.group), 1, MOST},
+    {"--window", "N|auto", ALL, "auto",
+     "Neighbour window w: nearer tokens keep their exact positions. auto: a quarter of the trained "
+     "context.",
+     SECTION_REACH, false, take_auto_number, PLACE(scheme.window), 1, MOST},
+    {"--no-self-extend", NULL, GENERATE | INSPECT | CAPTURE, NULL,
+     "Plain attention at any length, with the model's own sliding window if it has one.",
+     SECTION_REACH, false, take_flag, PLACE(scheme.plain), 0, 0},
+    {"--no-self-extend", NULL, PERPLEXITY | PASSKEY, NULL, "Leaves SelfExtend out.", SECTION_REACH,
+     false, take_flag, PLACE(scheme.plain), 0, 0},
+    {"--reserve", "N", GENERATE, "0",
+     "Tokens kept free behind the text when auto chooses G and w, and in the KV cache.",
+     SECTION_REACH, false, take_number, PLACE(reserve), 0, MOST},
+
+    {"--mesh", "pp=A,tp=B,sp=C", ALL, "auto",
+     "How the ranks share the work: pp stages of layers, tp groups of KV heads, sp ranks that "
+     "share a group's tokens; A*B*C ranks. Axes left out are chosen.",
+     SECTION_RUN, false, take_mesh, 0, 0, 0},
+    {"--chunk", "N", ALL, "512",
+     "Tokens read in one forward pass: more is faster and takes more memory (at most 8192).",
+     SECTION_RUN, false, take_number, PLACE(chunk), 1, MOST},
+    {"--kv", "f32|bf16", ALL, "bf16", "Type of the cached keys and values.", SECTION_RUN, false,
+     take_kv, 0, 0, 0},
+    {"--compute", "f32", ALL, "f32", "Type of the arithmetic.", SECTION_RUN, false, take_compute, 0,
+     0, 0},
+    {"--threads", "N|auto", ALL, "auto",
+     "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "
+     "ranks.",
+     SECTION_RUN, false, take_auto_number, PLACE(threads), 1, 4096},
+
+    {"--json", "FILE", ALL, NULL,
+     "Writes a report: what was asked, what was understood, results, timings (- for standard "
+     "output, and then nothing else goes there).",
+     SECTION_REPORT, false, take_text, PLACE(json), 0, 0},
+};
+const int64_t option_row_count = sizeof option_rows / sizeof option_rows[0];
+
+static const char *const command_names[COMMAND_COUNT] = {
+    [COMMAND_GENERATE] = "generate", [COMMAND_PERPLEXITY] = "perplexity",
+    [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
+    [COMMAND_CAPTURE] = "capture",   [COMMAND_HELP] = "help",
+    [COMMAND_VERSION] = "version",
+};
+
+const char *command_name(enum command command) {
+    return command_names[command];
+}
+
+static enum status options_defaults(struct options *options) {
+    static const int64_t depths[] = {0, 25, 50, 75, 100};
+    memset(options, 0, sizeof *options);
+    options->help_on = COMMAND_HELP;
+    options->chunk = 512;
+    options->kv = KV_BF16;
+    options->count = 128;
+    options->logprobs = -1;
+    options->sample.top_p = 1;
+    options->trials = 5;
+    options->sites = (1u << SITE_COUNT) - 1;
+    options->range.count = -1;
+    options->depths.values = malloc(sizeof depths);
+    if (!options->depths.values)
+        return status_no_memory("command line", sizeof depths);
+    memcpy(options->depths.values, depths, sizeof depths);
+    options->depths.count = sizeof depths / sizeof depths[0];
+    return STATUS_OK;
+}
+
+void options_free(struct options *options) {
+    free(options->texts);
+    free(options->stops);
+    free(options->lengths.values);
+    free(options->depths.values);
+    free(options->layers.values);
+    memset(options, 0, sizeof *options);
+}
+
+/* The row whose name is the first `len` bytes of `name`, taken by the command; -1 without one.
+ * *elsewhere: some other command takes it. */
+static int64_t row_find(enum command command, const char *name, size_t len, bool *elsewhere) {
+    *elsewhere = false;
+    for (int64_t i = 0; i < option_row_count; i++) {
+        const struct option *row = &option_rows[i];
+        if (strlen(row->name) != len || memcmp(row->name, name, len) != 0)
+            continue;
+        if (row->commands & command_bit(command))
+            return i;
+        *elsewhere = true;
+    }
+    return -1;
+}
+
+static enum status row_unknown(enum command command, const char *argument, bool elsewhere) {
+    const char *name = command_name(command);
+    if (*argument != '-')
+        return status_usage(name, "found the argument \"%s\", expected options; text is given by "
+                                  "-f FILE or -p PROMPT",
+                            argument);
+    if (elsewhere)
+        return status_usage(argument, "found with %s, which does not take it, expected an option "
+                                      "of quire %s --help",
+                            name, name);
+    return status_usage(argument, "found an unknown option, expected one of quire %s --help", name);
+}
+
+/* Takes the option at argv[*at] with its value and moves *at behind both. */
+static enum status option_read(struct options *options, int argc, char **argv, int *at,
+                               bool *given) {
+    const char *argument = argv[(*at)++], *text = NULL;
+    bool elsewhere, is_long = strncmp(argument, "--", 2) == 0;
+    size_t len = is_long ? strcspn(argument, "=") : strlen(argument);
+    int64_t index = row_find(options->command, argument, len, &elsewhere);
+    if (index < 0)
+        return row_unknown(options->command, argument, elsewhere);
+    const struct option *row = &option_rows[index];
+    if (argument[len] == '=')
+        text = argument + len + 1;
+    if (text && !row->value)
+        return status_usage(row->name, "found the value \"%s\", expected none", text);
+    if (row->value && !text) {
+        if (*at == argc)
+            return status_usage(row->name, "found no value, expected %s", row->value);
+        text = argv[(*at)++];
+    }
+    if (given[index] && !row->repeatable)
+        return status_usage(row->name, "found twice, expected once");
+    /* A list that is given takes the place of its default. */
+    if (row->take == take_numbers)
+        ((struct number_list *)((char *)options + row->place))->count = 0;
+    given[index] = true;
+    return row->take(options, row, text);
+}
+
+/* What must be there, and what excludes each other. */
+static enum status options_check(const struct options *o) {
+    unsigned bit = command_bit(o->command);
+    if (!o->model)
+        return status_usage("-m", "found no model, expected -m MODEL_DIR");
+    if ((bit & TEXTS) && o->tokens_file && o->text_count)
+        return status_usage("--tokens", "found together with -f or -p, expected either ids or text");
+    if ((bit & TEXTS) && !o->tokens_file && !o->text_count)
+        return status_usage(command_name(o->command),
+                            "found no text, expected -f FILE, -p PROMPT or --tokens FILE");
+    if ((bit & (PERPLEXITY | PASSKEY)) && o->no_plain && o->scheme.plain)
+        return status_usage("--no-plain",
+                            "found together with --no-self-extend, expected one of them at most; "
+                            "nothing is left to measure");
+    if (o->scheme.plain && (o->scheme.group || o->scheme.window))
+        return status_usage(o->scheme.group ? "--group" : "--window",
+                            "found together with --no-self-extend, expected either");
+    if (o->command == COMMAND_CAPTURE && !o->output)
+        return status_usage("-o", "found no output file, expected -o FILE.h5");
+    if (o->logprobs >= 0 && !o->json)
+        return status_usage("--logprobs", "found without --json, expected --json FILE too: the "
+                                          "probabilities go to the report");
+    if (o->command == COMMAND_INSPECT && o->ranks && o->mesh.pp && o->mesh.tp && o->mesh.sp &&
+        mesh_ranks(o->mesh) != o->ranks)
+        return status_usage("--ranks", "found a number other than the product of --mesh, expected "
+                                       "them to agree; leave --ranks out");
+    return STATUS_OK;
+}
+
+static bool is_help(const char *argument) {
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
+
+/* The command's name, or what stands for it. */
+static enum status command_read(int argc, char **argv, struct options *options) {
+    if (argc < 2)
+        return status_usage("command", "found none, expected one; see quire --help");
+    options->command = COMMAND_COUNT;
+    if (is_help(argv[1]))
+        options->command = COMMAND_HELP;
+    if (strcmp(argv[1], "--version") == 0)
+        options->command = COMMAND_VERSION;
+    for (enum command c = 0; c < COMMAND_HELP; c++)
+        if (strcmp(argv[1], command_name(c)) == 0)
+            options->command = c;
+    if (options->command == COMMAND_COUNT)
+        return status_usage("command", "found \"%s\", expected generate, perplexity, passkey, "
+                                       "inspect or capture; see quire --help",
+                            argv[1]);
+    return STATUS_OK;
+}
+
+enum status options_parse(int argc, char **argv, struct options *options) {
+    bool given[sizeof option_rows / sizeof option_rows[0]] = {false};
+    TRY(options_defaults(options));
+    TRY(command_read(argc, argv, options));
+    if (options->command == COMMAND_HELP || options->command == COMMAND_VERSION) {
+        if (argc > 2)
+            return status_usage(argv[1], "found \"%s\" behind it, expected nothing", argv[2]);
+        return STATUS_OK;
+    }
+    for (int at = 2; at < argc;) {
+        if (is_help(argv[at])) {
+            options->help_on = options->command;
+            options->command = COMMAND_HELP;
+            return STATUS_OK;
+        }
+        TRY(option_read(options, argc, argv, &at, given));
+    }
+    return options_check(options);
+}

@@ -1,0 +1,221 @@
+/* Reference logits (made with the transformers library in float64) on every mesh of the job's
+ * ranks: within 5e-5 of the largest logit. One MPI job per number of ranks. */
+#include "tests/golden_file.h"
+#include "tests/mpi_support.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TOLERANCE 5e-5
+
+static int rank, ranks;
+
+static struct scheme scheme_of(const struct shape *shape, const char *name) {
+    int64_t group, window;
+    golden_scheme(name, &group, &window);
+    if (group)
+        return test_scheme(group, window);
+    return scheme_choose(shape, (struct scheme_request){.plain = true}, 0);
+}
+
+/* Compares one set of logits on one mesh for one chunk size; all ranks hold the verdict. */
+static void compare(struct opened *o, const char *what, struct scheme scheme, const int32_t *ids,
+                    int64_t T, const float *want, int64_t chunk) {
+    struct sequence_options options = test_sequence(scheme, T, chunk);
+    float *got = logits_of(o, &options, ids, T);
+    double off = got ? distance(got, want, T * o->model.shape.vocab) : 0;
+    off = agreed(MPI_COMM_WORLD, off);
+    ck_assert_msg(off <= TOLERANCE, "%s, mesh pp=%d,tp=%d,sp=%d, chunk %d: off by %g", what,
+                  (int)o->dist.mesh.pp, (int)o->dist.mesh.tp, (int)o->dist.mesh.sp, (int)chunk,
+                  off);
+    free(got);
+}
+
+static void compare_dir(const char *dir) {
+    char path[4096];
+    struct golden golden;
+    struct shape shape;
+    snprintf(path, sizeof path, "%s/golden.safetensors", dir);
+    golden_read(path, "logits_", &golden);
+    ck_assert_int_gt(golden.sets_count, 1);
+    ck_assert_int_eq(shape_read(dir, &shape), STATUS_OK);
+    for (struct mesh mesh = {0}; mesh_next(ranks, shape.layers, &mesh);) {
+        struct opened o;
+        opened_open(MPI_COMM_WORLD, dir, mesh, &o);
+        for (int i = 0; i < golden.sets_count; i++) {
+            struct scheme scheme = scheme_of(&shape, golden.sets[i].name);
+            compare(&o, dir, scheme, golden.ids, golden.T, golden.sets[i].values, 7);
+            compare(&o, dir, scheme, golden.ids, golden.T, golden.sets[i].values, 64);
+            compare(&o, dir, scheme, golden.ids, golden.T, golden.sets[i].values, golden.T);
+        }
+        opened_close(&o);
+    }
+    golden_free(&golden);
+}
+
+static const char *const own[] = {"llama", "llama-bf16", "llama3", "mistral", "llama3-oldconfig"};
+
+START_TEST(own_directories) {
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s/tests/golden/%s", QUIRE_SOURCE_DIR, own[_i]);
+    compare_dir(dir);
+}
+END_TEST
+
+/* The other form of config.json describes the same model. */
+START_TEST(old_config) {
+    char dir[64] = "", command[8192];
+    if (rank == 0) {
+        snprintf(dir, sizeof dir, "/tmp/quire-golden-XXXXXX");
+        ck_assert_ptr_nonnull(mkdtemp(dir));
+        snprintf(command, sizeof command,
+                 "cp %s/tests/golden/%s/* %s/ && cp %s/config_old_style.json %s/config.json",
+                 QUIRE_SOURCE_DIR, own[_i], dir, dir, dir);
+        ck_assert_int_eq(system(command), 0);
+    }
+    MPI_Bcast(dir, sizeof dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+    compare_dir(dir);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == 0) {
+        snprintf(command, sizeof command, "rm -r %s", dir);
+        ck_assert_int_eq(system(command), 0);
+    }
+}
+END_TEST
+
+/* Third-party values: models/ferrl-tiny-llama, and neural-api-tiny-hf's llama (also in two shards)
+ * and mistral. Their files are linked into a temporary directory under the usual names. */
+static const struct third_party {
+    const char *folder, *config, *logits;
+    const char *weights[3]; /* file there, and its name here when it differs */
+    const char *index;
+} others[] = {
+    {"ferrl-tiny-llama", "config.json", "golden.json", {"model.safetensors"}, NULL},
+    {"neural-api-tiny-hf",
+     "tiny_llama_config.json",
+     "tiny_llama_logits.json",
+     {"tiny_llama.safetensors"},
+     NULL},
+    {"neural-api-tiny-hf",
+     "tiny_llama_config.json",
+     "tiny_llama_logits.json",
+     {"tiny_llama-00001-of-00002.safetensors", "tiny_llama-00002-of-00002.safetensors"},
+     "tiny_llama.safetensors.index.json"},
+    {"neural-api-tiny-hf",
+     "tiny_mistral_config.json",
+     "tiny_mistral_logits.json",
+     {"tiny_mistral.safetensors"},
+     NULL},
+};
+
+static void link_file(const char *shared, const char *folder, const char *file, const char *dir,
+                      const char *name) {
+    char from[4096], to[4096], *whole;
+    snprintf(from, sizeof from, "%s/models/%s/%s", shared, folder, file);
+    snprintf(to, sizeof to, "%s/%s", dir, name);
+    whole = realpath(from, NULL);
+    ck_assert_ptr_nonnull(whole);
+    ck_assert_int_eq(symlink(whole, to), 0);
+    free(whole);
+}
+
+static void link_model(const char *shared, const struct third_party *p, const char *dir) {
+    link_file(shared, p->folder, p->config, dir, "config.json");
+    if (p->index)
+        link_file(shared, p->folder, p->index, dir, "model.safetensors.index.json");
+    for (int i = 0; i < 3 && p->weights[i]; i++)
+        link_file(shared, p->folder, p->weights[i], dir,
+                  p->index ? p->weights[i] : "model.safetensors");
+}
+
+/* One text of a file of logits: ids and their logits [T, V]. */
+static void compare_json(struct opened *o, const char *what, json_t *ids, json_t *logits,
+                         bool flat) {
+    int64_t T = (int64_t)json_array_size(ids), V = o->model.shape.vocab;
+    int32_t *tokens = malloc((size_t)T * sizeof *tokens);
+    float *want = malloc((size_t)(T * V) * sizeof *want);
+    for (int64_t t = 0; t < T; t++) {
+        tokens[t] = (int32_t)json_integer_value(json_array_get(ids, (size_t)t));
+        for (int64_t v = 0; v < V; v++) {
+            json_t *row = flat ? logits : json_array_get(logits, (size_t)t);
+            want[t * V + v] =
+                (float)json_number_value(json_array_get(row, (size_t)(flat ? t * V + v : v)));
+        }
+    }
+    struct scheme scheme = scheme_of(&o->model.shape, "plain");
+    compare(o, what, scheme, tokens, T, want, T);
+    compare(o, what, scheme, tokens, T, want, 3);
+    free(tokens);
+    free(want);
+}
+
+static void compare_texts(struct opened *o, const char *what, json_t *root) {
+    json_t *sequences = json_object_get(root, "sequences"), *entry;
+    size_t i;
+    if (sequences) {
+        json_t *logits = json_object_get(root, "logits");
+        json_array_foreach(sequences, i, entry)
+            compare_json(o, what, entry, json_array_get(logits, i), false);
+        return;
+    }
+    json_t *text = json_object_get(json_object_get(root, "cases"), "full_b1");
+    json_t *ids = json_object_get(text, "input_ids");
+    if (json_is_array(json_array_get(ids, 0)))
+        ids = json_array_get(ids, 0);
+    ck_assert_ptr_nonnull(ids);
+    compare_json(o, what, ids, json_object_get(text, "logits"), true);
+}
+
+START_TEST(third_party) {
+    const struct third_party *p = &others[_i];
+    const char *shared = shared_dir();
+    char dir[64] = "/tmp/quire-golden-XXXXXX", path[4096];
+    if (!shared) {
+        if (rank == 0)
+            printf("SKIP: %s (no shared data)\n", p->folder);
+        return;
+    }
+    if (rank == 0) {
+        ck_assert_ptr_nonnull(mkdtemp(dir));
+        link_model(shared, p, dir);
+    }
+    MPI_Bcast(dir, sizeof dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+    snprintf(path, sizeof path, "%s/models/%s/%s", shared, p->folder, p->logits);
+    json_t *root = json_load_file(path, 0, NULL);
+    ck_assert_ptr_nonnull(root);
+    struct shape shape;
+    ck_assert_int_eq(shape_read(dir, &shape), STATUS_OK);
+    for (struct mesh mesh = {0}; mesh_next(ranks, shape.layers, &mesh);) {
+        struct opened o;
+        opened_open(MPI_COMM_WORLD, dir, mesh, &o);
+        compare_texts(&o, p->config, root);
+        opened_close(&o);
+    }
+    json_decref(root);
+    MPI_Barrier(MPI_COMM_WORLD);
+    if (rank == 0) {
+        snprintf(path, sizeof path, "rm -r %s", dir);
+        ck_assert_int_eq(system(path), 0);
+    }
+}
+END_TEST
+
+static Suite *golden_suite(void) {
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+    Suite *suite = suite_create("golden logits");
+    TCase *tests = tcase_create("golden");
+    tcase_add_loop_test(tests, own_directories, 0, 5);
+    tcase_add_loop_test(tests, old_config, 0, 4);
+    tcase_add_loop_test(tests, third_party, 0, 4);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+int main(int argc, char **argv) {
+    return suite_main(argc, argv, golden_suite);
+}

@@ -1,0 +1,661 @@
+/* The attention kernels of every level against the formula: all rules, shapes, splits and caches.
+ *
+ * A case makes random queries, keys and values, caches them as a rank would (rotated copies in
+ * blocks, the near ones and under a sliding window the values in rings as small as allowed), runs
+ * every part of the block-cyclic split, merges the parts, and compares with
+ * tests/reference_attention.c.
+ *
+ * Tolerances. A score is a sum of products in f32, off by about |s| 1e-7, and so are the rotated
+ * queries and keys that enter it; an error e of the scores changes weights by exp(e) - 1 and so the
+ * output, an average of values, by at most 2 e max|v|. With |s| up to 10 a few 1e-6 are left for
+ * rounding. For bf16 the reference takes the cached copies as they are, so nothing is added. */
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/half.h"
+#include "partition/scheme.h"
+#include "tests/reference_attention.h"
+
+#include <check.h>
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define THETA 10000.0
+
+static uint64_t random_state;
+
+static uint64_t random_bits(void) {
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t z = random_state;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* A whole number in [low, high]. */
+static int64_t random_in(int64_t low, int64_t high) {
+    return low + (int64_t)(random_bits() % (uint64_t)(high - low + 1));
+}
+
+/* About normally distributed. */
+static float random_normal(void) {
+    double sum = 0;
+    for (int i = 0; i < 12; i++)
+        sum += (double)(random_bits() >> 11) * 0x1p-53;
+    return (float)(sum - 6);
+}
+
+static void *allocate(int64_t bytes) {
+    void *memory = calloc((size_t)bytes + 1, 1);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+/* What a case is about. Query heads of one KV head, their tokens [first, first + count) of all
+ * `tokens`; far-apart tokens when `gap` > 1. */
+struct attention_case {
+    enum attention_rule rule;
+    int64_t group, window;
+    int64_t tokens, first, count, gap;
+    int64_t heads, head_dim;
+    int64_t block, parts;
+    enum kv_type type;
+    float scale; /* of the queries: larger ones make larger scores */
+};
+
+/* A case's inputs and what the formula makes of them. */
+struct fixture {
+    struct attention_case c;
+    int64_t rows, block_count;
+    int64_t *positions;
+    float *raw_queries, *raw_keys, *values;
+    float *query_near, *query_far;
+    float *key_near, *key_far; /* [tokens, d] rotated, rounded to the cache's type */
+    double *out, *max;         /* expected, over all parts */
+    float value_largest;
+};
+
+/* x [count, d] rotated at `positions`, by the product's own tables. */
+static float *rotate_all(const float *x, const int64_t *positions, int64_t count, int64_t d,
+                         float scale) {
+    double *frequencies = allocate(d / 2 * (int64_t)sizeof(double));
+    float *cosines = allocate(count * d * 2), *sines = allocate(count * d * 2);
+    float *out = allocate(count * d * 4);
+    for (int64_t i = 0; i < d / 2; i++)
+        frequencies[i] = pow(THETA, -2.0 * (double)i / (double)d);
+    rope_tables(positions, count, frequencies, d, cosines, sines);
+    for (int64_t t = 0; t < count; t++)
+        rope_rotate(x + t * d, cosines + t * d / 2, sines + t * d / 2, d, scale, out + t * d);
+    free(frequencies);
+    free(cosines);
+    free(sines);
+    return out;
+}
+
+static struct reference_rule reference_rule_of(const struct attention_case *c) {
+    return (struct reference_rule){.window = c->rule == ATTENTION_ALL_NEAR ? INT64_MAX : c->window,
+                                   .group = c->group,
+                                   .has_far = c->rule == ATTENTION_GROUPED};
+}
+
+/* The key copies for the reference: rotated in double from the raw key for f32; as cached for bf16,
+ * after seeing that each is within half a unit of bf16 (2^-9 of the value) of the formula. */
+static double *reference_keys(const struct fixture *f, const float *cached, int64_t group) {
+    int64_t d = f->c.head_dim, n = f->c.tokens * d;
+    double *keys = allocate(n * (int64_t)sizeof(double));
+    for (int64_t j = 0; j < f->c.tokens; j++)
+        reference_rotate(f->raw_keys + j * d, j / group, THETA, d, keys + j * d);
+    for (int64_t i = 0; i < n && f->c.type == KV_BF16; i++) {
+        ck_assert_double_le(fabs(cached[i] - keys[i]), fabs(keys[i]) * 0x1p-8 + 1e-6);
+        keys[i] = cached[i];
+    }
+    return keys;
+}
+
+static void fixture_expect(struct fixture *f) {
+    int64_t d = f->c.head_dim;
+    struct reference_rule rule = reference_rule_of(&f->c);
+    double *near = reference_keys(f, f->key_near, 1);
+    double *far = reference_keys(f, f->key_far, f->c.group);
+    struct reference_cache cache = {f->c.tokens, d, near, far, f->values};
+    f->out = allocate(f->rows * d * (int64_t)sizeof(double));
+    f->max = allocate(f->rows * (int64_t)sizeof(double));
+    for (int64_t r = 0; r < f->rows; r++) {
+        double sum;
+        reference_attention(&rule, &cache, THETA, f->raw_queries + r * d, f->positions[r], NULL,
+                            f->out + r * d, f->max + r, &sum);
+    }
+    free(near);
+    free(far);
+}
+
+static struct fixture *fixture_new(struct attention_case c) {
+    struct fixture *f = allocate(sizeof *f);
+    int64_t d = c.head_dim;
+    f->c = c;
+    f->rows = c.count * c.heads;
+    f->block_count = (c.tokens + c.block - 1) / c.block;
+    f->positions = allocate(f->rows * 8);
+    f->raw_queries = allocate(f->rows * d * 4);
+    f->raw_keys = allocate(c.tokens * d * 4);
+    f->values = allocate(c.tokens * d * 4);
+    for (int64_t r = 0; r < f->rows; r++)
+        f->positions[r] = c.first + r / c.heads * c.gap;
+    for (int64_t i = 0; i < f->rows * d; i++)
+        f->raw_queries[i] = random_normal() * c.scale;
+    for (int64_t i = 0; i < c.tokens * d; i++) {
+        f->raw_keys[i] = random_normal();
+        f->values[i] = random_normal();
+    }
+    kv_round(c.type, f->raw_keys, c.tokens * d);
+    kv_round(c.type, f->values, c.tokens * d);
+    for (int64_t i = 0; i < c.tokens * d; i++)
+        f->value_largest = fmaxf(f->value_largest, fabsf(f->values[i]));
+
+    int64_t *far_positions = allocate((f->rows + c.tokens) * 8);
+    int64_t *own_positions = allocate(c.tokens * 8);
+    float scale = (float)(1 / sqrt((double)d));
+    f->query_near = rotate_all(f->raw_queries, f->positions, f->rows, d, scale);
+    for (int64_t r = 0; r < f->rows; r++)
+        far_positions[r] = f->positions[r] / c.group + c.window - c.window / c.group;
+    f->query_far = rotate_all(f->raw_queries, far_positions, f->rows, d, scale);
+    for (int64_t j = 0; j < c.tokens; j++) {
+        own_positions[j] = j;
+        far_positions[j] = j / c.group;
+    }
+    f->key_near = rotate_all(f->raw_keys, own_positions, c.tokens, d, 1);
+    f->key_far = rotate_all(f->raw_keys, far_positions, c.tokens, d, 1);
+    kv_round(c.type, f->key_near, c.tokens * d);
+    kv_round(c.type, f->key_far, c.tokens * d);
+    free(far_positions);
+    free(own_positions);
+    fixture_expect(f);
+    return f;
+}
+
+static void fixture_free(struct fixture *f) {
+    void *owned[] = {f->positions, f->raw_queries, f->raw_keys, f->values, f->query_near,
+                     f->query_far, f->key_near,    f->key_far,  f->out,    f->max};
+    for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+        free(owned[i]);
+    free(f);
+}
+
+/* One part's cache. */
+struct part_cache {
+    struct kv_view view;
+    void *near, *far, *values;
+};
+
+/* Slots of a ring that holds every local block from that of the oldest key in any row's window on.
+ */
+static int64_t ring_least(const struct fixture *f, int64_t part, int64_t blocks) {
+    int64_t oldest = f->positions[0] - f->c.window + 1, b = 0;
+    if (f->c.rule == ATTENTION_ALL_NEAR)
+        return blocks;
+    while (b < blocks && (b * f->c.parts + part + 1) * f->c.block <= oldest)
+        b++;
+    return blocks - b > 0 ? blocks - b : blocks > 0;
+}
+
+static struct part_cache part_cache_new(const struct fixture *f, int64_t part) {
+    const struct attention_case *c = &f->c;
+    int64_t blocks = f->block_count > part ? (f->block_count - part - 1) / c->parts + 1 : 0;
+    int64_t bytes = c->block * c->head_dim * kv_type_bytes(c->type),
+            ring = ring_least(f, part, blocks);
+    int64_t ring_values = c->rule == ATTENTION_MASKED ? ring : blocks;
+    struct part_cache cache = {.near = allocate(ring * bytes),
+                               .far = allocate(blocks * bytes),
+                               .values = allocate(ring_values * bytes)};
+    for (int64_t b = 0; b < blocks; b++) {
+        char *near = (char *)cache.near + b % ring * bytes, *far = (char *)cache.far + b * bytes;
+        char *values = (char *)cache.values + b % ring_values * bytes;
+        memset(near, 0, (size_t)bytes);
+        memset(values, 0, (size_t)bytes);
+        for (int64_t slot = 0; slot < c->block; slot++) {
+            int64_t token = (b * c->parts + part) * c->block + slot;
+            if (token >= c->tokens)
+                break;
+            int64_t at = token * c->head_dim;
+            kv_put_key(c->type, near, slot, c->head_dim, f->key_near + at);
+            kv_put_key(c->type, far, slot, c->head_dim, f->key_far + at);
+            kv_put_value(c->type, values, slot, c->head_dim, f->values + at);
+        }
+    }
+    cache.view = (struct kv_view){.type = c->type,
+                                  .head_dim = c->head_dim,
+                                  .block = c->block,
+                                  .parts = c->parts,
+                                  .part = part,
+                                  .tokens = c->tokens,
+                                  .keys_near = cache.near,
+                                  .ring_near = ring,
+                                  .keys_far = c->rule == ATTENTION_GROUPED ? cache.far : NULL,
+                                  .values = cache.values,
+                                  .ring_values = ring_values};
+    return cache;
+}
+
+static void part_cache_free(struct part_cache *cache) {
+    free(cache->near);
+    free(cache->far);
+    free(cache->values);
+}
+
+/* Whether row r sees a key that the part holds. */
+static bool row_sees_part(const struct fixture *f, int64_t r, int64_t part) {
+    struct reference_rule rule = reference_rule_of(&f->c);
+    for (int64_t j = 0; j < f->c.tokens; j++) {
+        int64_t query, key;
+        if (j / f->c.block % f->c.parts == part &&
+            reference_positions(&rule, f->positions[r], j, &query, &key))
+            return true;
+    }
+    return false;
+}
+
+/* Runs a part and puts its rows behind those of the parts before: partials [parts][rows][d + 2]. */
+static void part_run(const struct fixture *f, enum isa isa, int64_t part, float *partials) {
+    int64_t d = f->c.head_dim, stride = d + 2;
+    struct part_cache cache = part_cache_new(f, part);
+    float *out = allocate(f->rows * d * 4), *max = allocate(f->rows * 4),
+          *sum = allocate(f->rows * 4);
+    memset(out, 0x55, (size_t)(f->rows * d) * sizeof *out);
+    struct attention_task task = {cache.view,
+                                  {f->rows, f->positions, f->query_near,
+                                   f->c.rule == ATTENTION_GROUPED ? f->query_far : NULL, out, max,
+                                   sum}};
+    ck_assert(attention_run(isa, f->c.rule, f->c.window, &task, 1));
+    for (int64_t r = 0; r < f->rows; r++) {
+        float *partial = partials + (part * f->rows + r) * stride;
+        memcpy(partial, out + r * d, (size_t)d * sizeof *out);
+        partial[d] = max[r];
+        partial[d + 1] = sum[r];
+        if (!row_sees_part(f, r, part)) {
+            ck_assert(max[r] == -INFINITY && sum[r] == 0);
+            for (int64_t i = 0; i < d; i++)
+                ck_assert(out[r * d + i] == 0);
+        }
+    }
+    free(out);
+    free(max);
+    free(sum);
+    part_cache_free(&cache);
+}
+
+static double error_largest;
+
+static void case_print(const struct attention_case *c, enum isa isa) {
+    fprintf(stderr,
+            "%s: rule %d G %lld w %lld tokens %lld first %lld count %lld gap %lld heads %lld "
+            "d %lld block %lld parts %lld %s\n",
+            isa_name(isa), (int)c->rule, (long long)c->group, (long long)c->window,
+            (long long)c->tokens, (long long)c->first, (long long)c->count, (long long)c->gap,
+            (long long)c->heads, (long long)c->head_dim, (long long)c->block, (long long)c->parts,
+            kv_type_name(c->type));
+}
+
+/* Largest difference to the reference: of outputs relative to the largest value, of maxima. */
+static double case_error(const struct fixture *f, const float *partials) {
+    int64_t d = f->c.head_dim, stride = d + 2;
+    double error = 0;
+    float *merged = allocate(d * 4);
+    for (int64_t r = 0; r < f->rows; r++) {
+        attention_merge(partials + r * stride, f->c.parts, f->rows * stride, d, merged);
+        for (int64_t i = 0; i < d; i++) {
+            double difference = fabs(merged[i] - f->out[r * d + i]) / f->value_largest;
+            error = difference <= error ? error : difference; /* a NaN gets through */
+        }
+        float max = -INFINITY;
+        for (int64_t p = 0; p < f->c.parts; p++)
+            max = fmaxf(max, partials[(p * f->rows + r) * stride + d]);
+        double difference = fabs(max - f->max[r]);
+        error = difference <= error ? error : difference;
+    }
+    free(merged);
+    return error;
+}
+
+static double tolerance_of(const struct attention_case *c) {
+    return 4e-6 * fmax(1, c->scale);
+}
+
+static void case_check(struct attention_case c) {
+    struct fixture *f = fixture_new(c);
+    float *partials = allocate(c.parts * f->rows * (c.head_dim + 2) * 4);
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        for (int64_t part = 0; part < c.parts; part++)
+            part_run(f, isa, part, partials);
+        double error = case_error(f, partials);
+        if (!(error <= tolerance_of(&c)))
+            case_print(&c, isa);
+        ck_assert_msg(error <= tolerance_of(&c), "off by %g, allowed %g", error, tolerance_of(&c));
+        error_largest = fmax(error_largest, error / fmax(1, c.scale));
+    }
+    free(partials);
+    fixture_free(f);
+}
+
+/* L = 7, G = 2, w = 4, i = 9: the table of the design. The product's own positions must agree. */
+START_TEST(positions_of_the_check_table) {
+    static const int64_t expected[10] = {6, 6, 5, 5, 4, 4, 3, 2, 1, 0};
+    struct reference_rule rule = {.window = 4, .group = 2, .has_far = true};
+    struct scheme scheme = {.rule = ZONE_GROUPED, .window = 4, .group = 2};
+    for (int64_t j = 0; j < 10; j++) {
+        int64_t query, key;
+        ck_assert(reference_positions(&rule, 9, j, &query, &key));
+        ck_assert_int_eq(query - key, expected[j]);
+        if (9 - j >= 4)
+            ck_assert_int_eq(scheme_far_query(&scheme, 9) - scheme_far_key(&scheme, j),
+                             expected[j]);
+    }
+}
+END_TEST
+
+static const int64_t head_dims[] = {2, 4, 6, 8, 12, 16, 32, 64, 80, 96, 128, 256};
+enum { HEAD_DIMS = sizeof head_dims / sizeof *head_dims };
+
+/* Every head_dim, rule and cache type, with prefill from the first token on. */
+START_TEST(shapes) {
+    for (int d = 0; d < HEAD_DIMS; d++)
+        for (int rule = ATTENTION_ALL_NEAR; rule <= ATTENTION_MASKED; rule++)
+            for (int type = KV_F32; type <= KV_BF16; type++)
+                case_check((struct attention_case){.rule = (enum attention_rule)rule,
+                                                   .group = 3,
+                                                   .window = 37,
+                                                   .tokens = 157,
+                                                   .count = 157,
+                                                   .gap = 1,
+                                                   .heads = 1,
+                                                   .head_dim = head_dims[d],
+                                                   .block = 64,
+                                                   .parts = 2,
+                                                   .type = (enum kv_type)type,
+                                                   .scale = 2});
+}
+END_TEST
+
+/* Lengths around the window and the block, whole and by their last tokens, G dividing w and not. */
+START_TEST(text_lengths) {
+    static const int64_t window = 48, lengths[] = {1, 2, 47, 48, 49, 64, 96, 128, 131, 192, 257};
+    static const int64_t groups[] = {1, 2, 5, 7, 48, 100};
+    for (size_t n = 0; n < sizeof lengths / sizeof *lengths; n++)
+        for (size_t g = 0; g < sizeof groups / sizeof *groups; g++)
+            for (int64_t parts = 1; parts <= 3; parts += 2) {
+                int64_t count = g % 2 ? lengths[n] : 1;
+                case_check((struct attention_case){.rule = ATTENTION_GROUPED,
+                                                   .group = groups[g],
+                                                   .window = window,
+                                                   .tokens = lengths[n],
+                                                   .first = lengths[n] - count,
+                                                   .count = count,
+                                                   .gap = 1,
+                                                   .heads = 2,
+                                                   .head_dim = 16,
+                                                   .block = 32,
+                                                   .parts = parts,
+                                                   .type = KV_F32,
+                                                   .scale = 2});
+            }
+}
+END_TEST
+
+/* Windows of one key, of one block, and beyond the text. */
+START_TEST(window_sizes) {
+    static const int64_t windows[] = {1, 2, 15, 16, 17, 64, 65, 149, 150, 151, 1000000};
+    for (size_t w = 0; w < sizeof windows / sizeof *windows; w++)
+        for (int rule = ATTENTION_GROUPED; rule <= ATTENTION_MASKED; rule++)
+            for (int64_t count = 1; count <= 150; count += 149)
+                case_check((struct attention_case){.rule = (enum attention_rule)rule,
+                                                   .group = 4,
+                                                   .window = windows[w],
+                                                   .tokens = 150,
+                                                   .first = 150 - count,
+                                                   .count = count,
+                                                   .gap = 1,
+                                                   .heads = 3,
+                                                   .head_dim = 32,
+                                                   .block = 16,
+                                                   .parts = 4,
+                                                   .type = KV_F32,
+                                                   .scale = 2});
+}
+END_TEST
+
+/* Anything that a session could ask for; more threads than there is work, too. */
+START_TEST(random_cases) {
+    for (int n = 0; n < 250; n++) {
+        struct attention_case c = {.rule = (enum attention_rule)random_in(0, 2),
+                                   .group = random_in(1, 9),
+                                   .window = random_in(1, n % 3 ? 60 : 700),
+                                   .tokens = random_in(1, 600),
+                                   .heads = random_in(1, 8),
+                                   .head_dim = head_dims[random_in(0, HEAD_DIMS - 2)],
+                                   .block = 16 * random_in(1, 17),
+                                   .parts = random_in(1, 5),
+                                   .type = (enum kv_type)random_in(0, 1),
+                                   .gap = n % 5 ? 1 : random_in(0, 40),
+                                   .scale = n % 7 ? 2 : 30};
+        c.count = random_in(1, n % 4 == 0 ? 4 : 60);
+        while ((c.count - 1) * c.gap >= c.tokens)
+            c.count = (c.count + 1) / 2;
+        c.first = random_in(0, c.tokens - 1 - (c.count - 1) * c.gap);
+        omp_set_num_threads((int)random_in(1, 5));
+        case_check(c);
+    }
+    omp_set_num_threads(omp_get_num_procs());
+}
+END_TEST
+
+/* A few rows and many keys: the keys of a row go to several threads. */
+START_TEST(decoding) {
+    omp_set_num_threads(3);
+    for (int64_t heads = 1; heads <= 8; heads++)
+        for (int rule = ATTENTION_ALL_NEAR; rule <= ATTENTION_MASKED; rule++)
+            case_check((struct attention_case){.rule = (enum attention_rule)rule,
+                                               .group = 8,
+                                               .window = 1500,
+                                               .tokens = 5003,
+                                               .first = 5002,
+                                               .count = 1,
+                                               .gap = 0,
+                                               .heads = heads,
+                                               .head_dim = 64,
+                                               .block = 128,
+                                               .parts = 1 + heads % 2,
+                                               .type = heads % 2 ? KV_F32 : KV_BF16,
+                                               .scale = 3});
+    omp_set_num_threads(omp_get_num_procs());
+}
+END_TEST
+
+/* Several tasks of unequal sizes at once, one without rows, give what each gives alone. */
+START_TEST(tasks_together) {
+    enum { TASKS = 4 };
+    static const int64_t counts[TASKS] = {70, 0, 3, 33};
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        struct fixture *fixtures[TASKS];
+        struct part_cache caches[TASKS];
+        struct attention_task tasks[TASKS];
+        for (int i = 0; i < TASKS; i++) {
+            fixtures[i] = fixture_new((struct attention_case){.rule = ATTENTION_GROUPED,
+                                                              .group = 3,
+                                                              .window = 20,
+                                                              .tokens = 200,
+                                                              .first = 100,
+                                                              .count = counts[i],
+                                                              .gap = 1,
+                                                              .heads = 3,
+                                                              .head_dim = 16,
+                                                              .block = 32,
+                                                              .parts = 1,
+                                                              .type = KV_F32,
+                                                              .scale = 2});
+            struct fixture *f = fixtures[i];
+            /* A task without rows has no first position to size a ring by. */
+            caches[i] = f->rows ? part_cache_new(f, 0) : (struct part_cache){.view = {.block = 32}};
+            tasks[i] = (struct attention_task){caches[i].view,
+                                               {f->rows, f->positions, f->query_near, f->query_far,
+                                                allocate(f->rows * 16 * 4), allocate(f->rows * 4),
+                                                allocate(f->rows * 4)}};
+        }
+        ck_assert(attention_run(isa, ATTENTION_GROUPED, 20, tasks, TASKS));
+        for (int i = 0; i < TASKS; i++) {
+            const struct attention_queries *queries = &tasks[i].queries;
+            for (int64_t r = 0; r < fixtures[i]->rows; r++)
+                for (int64_t e = r * 16; e < r * 16 + 16; e++)
+                    ck_assert_double_eq_tol(queries->out[e] / queries->sum[r], fixtures[i]->out[e],
+                                            2e-5);
+            free(queries->out);
+            free(queries->max);
+            free(queries->sum);
+            part_cache_free(&caches[i]);
+            fixture_free(fixtures[i]);
+        }
+    }
+}
+END_TEST
+
+START_TEST(nothing_to_do) {
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        float near[2] = {1, 2}, out[2] = {5, 5}, max = 5, sum = 5;
+        int64_t position = 0;
+        /* The part of two that holds no token of a text of one. */
+        struct attention_task task = {
+            {.type = KV_F32, .head_dim = 2, .block = 16, .parts = 2, .part = 1, .tokens = 1},
+            {1, &position, near, near, out, &max, &sum}};
+        ck_assert(attention_run(isa, ATTENTION_GROUPED, 4, NULL, 0));
+        ck_assert(attention_run(isa, ATTENTION_GROUPED, 4, &task, 1));
+        ck_assert(out[0] == 0 && out[1] == 0 && max == -INFINITY && sum == 0);
+    }
+}
+END_TEST
+
+/* Runs one token's row after `poison` was put into a value of the inputs; whether the output is
+ * finite. */
+static bool finite_after(enum isa isa, float *poisoned, float poison, struct fixture *f,
+                         int64_t row) {
+    float kept = *poisoned;
+    *poisoned = poison;
+    float *partials = allocate(f->rows * (f->c.head_dim + 2) * 4);
+    float *merged = allocate(f->c.head_dim * 4);
+    part_run(f, isa, 0, partials);
+    attention_merge(partials + row * (f->c.head_dim + 2), 1, 0, f->c.head_dim, merged);
+    bool finite = all_finite(merged, f->c.head_dim);
+    *poisoned = kept;
+    free(partials);
+    free(merged);
+    return finite;
+}
+
+/* A NaN, or an infinity that meets it, must come out, wherever it comes in. */
+START_TEST(not_finite_comes_out) {
+    struct fixture *f = fixture_new((struct attention_case){.rule = ATTENTION_GROUPED,
+                                                            .group = 3,
+                                                            .window = 20,
+                                                            .tokens = 200,
+                                                            .first = 150,
+                                                            .count = 20,
+                                                            .gap = 1,
+                                                            .heads = 1,
+                                                            .head_dim = 32,
+                                                            .block = 32,
+                                                            .parts = 1,
+                                                            .type = KV_F32,
+                                                            .scale = 2});
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        int64_t row = 7, near = 155 * 32, far = 20 * 32;
+        ck_assert(finite_after(isa, f->query_near, f->query_near[0], f, row));
+        ck_assert(!finite_after(isa, f->query_near + row * 32 + 3, NAN, f, row));
+        ck_assert(!finite_after(isa, f->query_far + row * 32 + 31, NAN, f, row));
+        ck_assert(!finite_after(isa, f->query_far + row * 32 + 31, INFINITY, f, row));
+        ck_assert(!finite_after(isa, f->key_near + near + 1, NAN, f, row));
+        ck_assert(!finite_after(isa, f->key_far + far + 30, NAN, f, row));
+        ck_assert(!finite_after(isa, f->values + near, NAN, f, row));
+        ck_assert(!finite_after(isa, f->values + far + 5, INFINITY, f, row));
+        /* The other rows' queries are not this row's business. */
+        ck_assert(finite_after(isa, f->query_near + 3, NAN, f, row));
+    }
+    fixture_free(f);
+}
+END_TEST
+
+/* Scores of -infinity alone, which finite inputs reach by overflow, are no weights at all. */
+START_TEST(overflow_comes_out) {
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        float query[2] = {3e38f, 0}, key[2] = {-3e38f, 0}, out[2], max, sum, merged[2];
+        float keys[2 * 16] = {0}, values[2 * 16] = {0}, partial[4];
+        int64_t position = 0;
+        kv_put_key(KV_F32, keys, 0, 2, key);
+        struct attention_task task = {{.type = KV_F32,
+                                       .head_dim = 2,
+                                       .block = 16,
+                                       .parts = 1,
+                                       .tokens = 1,
+                                       .keys_near = keys,
+                                       .ring_near = 1,
+                                       .values = values,
+                                       .ring_values = 1},
+                                      {1, &position, query, NULL, out, &max, &sum}};
+        ck_assert(attention_run(isa, ATTENTION_ALL_NEAR, 1, &task, 1));
+        memcpy(partial, (float[]){out[0], out[1], max, sum}, sizeof partial);
+        attention_merge(partial, 1, 4, 2, merged);
+        ck_assert(!all_finite(merged, 2));
+    }
+}
+END_TEST
+
+/* By hand: exp(0) 1 + exp(ln 2) 2 over 1 + 2; a part without keys counts nothing; all without give
+ * zeros. */
+START_TEST(merging) {
+    float two[3][4] = {{1, 10, 0, 1}, {2, 20, logf(2), 1}, {0, 0, -INFINITY, 0}}, out[2];
+    attention_merge(two[0], 3, 4, 2, out);
+    ck_assert_float_eq_tol(out[0], 5.f / 3, 1e-6f);
+    ck_assert_float_eq_tol(out[1], 50.f / 3, 1e-5f);
+    attention_merge(two[2], 1, 4, 2, out);
+    ck_assert(out[0] == 0 && out[1] == 0);
+    two[1][3] = NAN;
+    attention_merge(two[0], 3, 4, 2, out);
+    ck_assert(isnan(out[0]));
+    /* Far-apart maxima neither overflow nor vanish. */
+    float far[2][4] = {{1, 1, -500, 1}, {3, 3, 500, 1}};
+    attention_merge(far[0], 2, 4, 2, out);
+    ck_assert(out[0] == 3);
+}
+END_TEST
+
+static Suite *attention_suite(void) {
+    const TTest *const tests[] = {positions_of_the_check_table,
+                                  shapes,
+                                  text_lengths,
+                                  window_sizes,
+                                  random_cases,
+                                  decoding,
+                                  tasks_together,
+                                  nothing_to_do,
+                                  not_finite_comes_out,
+                                  overflow_comes_out,
+                                  merging};
+    Suite *suite = suite_create("attention");
+    TCase *cases = tcase_create("attention");
+    tcase_set_timeout(cases, 0);
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        tcase_add_test(cases, tests[i]);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+
+int main(void) {
+    for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
+        if (isa > isa_available())
+            printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
+    SRunner *runner = srunner_create(attention_suite());
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    printf("largest error, relative to the largest value: %.2g\n", error_largest);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

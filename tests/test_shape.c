@@ -1,0 +1,528 @@
+#include "partition/json.h"
+#include "partition/shape.h"
+#include "tests/files.h"
+
+/* The published config of Llama-2-7b-hf, which names no rope_theta, as a base to change. */
+static const char base[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"bos_token_id\": 1, \"eos_token_id\": 2,"
+    " \"hidden_act\": \"silu\", \"hidden_size\": 4096, \"initializer_range\": 0.02,"
+    " \"intermediate_size\": 11008, \"max_position_embeddings\": 4096, \"model_type\": \"llama\","
+    " \"num_attention_heads\": 32, \"num_hidden_layers\": 32, \"num_key_value_heads\": 32,"
+    " \"pretraining_tp\": 1, \"rms_norm_eps\": 1e-05, \"rope_scaling\": null,"
+    " \"tie_word_embeddings\": false, \"torch_dtype\": \"float16\","
+    " \"transformers_version\": \"4.31.0.dev0\", \"use_cache\": true, \"vocab_size\": 32000}";
+
+/* The base with the fields of `patch` set and those named in `without` (spaces between) left out.
+ */
+static char *patched(const char *patch, const char *without) {
+    json_t *root = json_loads(base, 0, NULL), *changes = json_loads(patch, 0, NULL);
+    ck_assert_msg(root && changes, "the test's own JSON is wrong: %s", patch);
+    ck_assert_int_eq(json_object_update(root, changes), 0);
+    char names[256];
+    snprintf(names, sizeof names, "%s", without);
+    for (char *name = strtok(names, " "); name; name = strtok(NULL, " "))
+        ck_assert_int_eq(json_object_del(root, name), 0);
+    char *text = json_dumps(root, 0);
+    json_decref(root);
+    json_decref(changes);
+    return text;
+}
+
+static enum status parse(const char *text, struct shape *shape) {
+    status_adopt("");
+    return shape_parse("m/config.json", text, (int64_t)strlen(text), shape);
+}
+
+static struct shape accept(const char *patch, const char *without) {
+    struct shape shape;
+    char *text = patched(patch, without);
+    enum status status = parse(text, &shape);
+    ck_assert_msg(status == STATUS_OK, "%s without %s: %s", patch, without, status_text());
+    free(text);
+    return shape;
+}
+
+/* The message must name the file, and hold `words`. */
+static void check_refusal(enum status status, const char *what, const char *words) {
+    ck_assert_msg(status == STATUS_FAILED, "%s: not refused", what);
+    ck_assert_msg(strstr(status_text(), "config.json: ") != NULL, "%s: %s", what, status_text());
+    ck_assert_msg(strstr(status_text(), words) != NULL, "%s: %s", what, status_text());
+    ck_assert_msg(strstr(status_text(), "expected ") != NULL, "%s: %s", what, status_text());
+}
+
+static void refuse(const char *patch, const char *without, const char *words) {
+    struct shape shape;
+    char *text = patched(patch, without);
+    check_refusal(parse(text, &shape), text, words);
+    free(text);
+}
+
+START_TEST(published_llama2) {
+    struct shape s = accept("{}", "");
+    ck_assert_str_eq(s.family, "llama");
+    ck_assert_int_eq(s.layers, 32);
+    ck_assert_int_eq(s.hidden, 4096);
+    ck_assert_int_eq(s.heads, 32);
+    ck_assert_int_eq(s.kv_heads, 32);
+    ck_assert_int_eq(s.head_dim, 128);
+    ck_assert_int_eq(s.ffn, 11008);
+    ck_assert_int_eq(s.vocab, 32000);
+    ck_assert_int_eq(s.context, 4096);
+    ck_assert_int_eq(s.sliding_window, 0);
+    ck_assert_double_eq(s.norm_eps, 1e-5);
+    ck_assert(!s.tied);
+    ck_assert_int_eq(s.rope.type, ROPE_DEFAULT);
+    ck_assert_double_eq(s.rope.theta, 10000);
+    ck_assert_str_eq(s.dtype, "float16");
+}
+END_TEST
+
+/* Numbers of parameters as the models' publishers state them. */
+START_TEST(published_parameters) {
+    struct shape s = accept("{}", "");
+    ck_assert_int_eq(shape_parameters(&s), 6738415616); /* Llama-2-7B */
+    s = accept("{\"num_key_value_heads\": 8, \"intermediate_size\": 14336, \"vocab_size\": 128256}",
+               "");
+    ck_assert_int_eq(shape_parameters(&s), 8030261248); /* Llama-3-8B */
+    s = accept("{\"num_key_value_heads\": 8, \"intermediate_size\": 14336}", "");
+    ck_assert_int_eq(shape_parameters(&s), 7241732096); /* Mistral-7B */
+    s = accept("{\"hidden_size\": 2048, \"num_hidden_layers\": 22, \"num_key_value_heads\": 4,"
+               " \"intermediate_size\": 5632}",
+               "");
+    ck_assert_int_eq(shape_parameters(&s), 1100048384); /* TinyLlama-1.1B */
+    s = accept("{\"hidden_size\": 576, \"num_hidden_layers\": 30, \"num_attention_heads\": 9,"
+               " \"num_key_value_heads\": 3, \"intermediate_size\": 1536, \"vocab_size\": 49152,"
+               " \"tie_word_embeddings\": true}",
+               "");
+    ck_assert_int_eq(shape_parameters(&s), 134515008); /* SmolLM-135M */
+}
+END_TEST
+
+START_TEST(defaults_of_absent_fields) {
+    struct shape s = accept("{\"head_dim\": null}",
+                            "hidden_act num_key_value_heads tie_word_embeddings rms_norm_eps "
+                            "torch_dtype rope_scaling architectures");
+    ck_assert_int_eq(s.kv_heads, 32);
+    ck_assert_int_eq(s.head_dim, 128);
+    ck_assert(!s.tied);
+    ck_assert_double_eq(s.norm_eps, 1e-6);
+    ck_assert_double_eq(s.rope.theta, 10000);
+    ck_assert_str_eq(s.dtype, "");
+    /* A head size of its own, not hidden_size / num_attention_heads. */
+    s = accept("{\"head_dim\": 96, \"hidden_size\": 4097}", "");
+    ck_assert_int_eq(s.head_dim, 96);
+}
+END_TEST
+
+START_TEST(sliding_windows) {
+    static const char mistral[] =
+        "{\"model_type\": \"mistral\", \"architectures\": [\"MistralForCausalLM\"]}";
+    ck_assert_int_eq(accept(mistral, "").sliding_window, 4096);
+    static const char with_null[] = "{\"model_type\": \"mistral\", \"sliding_window\": null}";
+    ck_assert_int_eq(accept(with_null, "architectures").sliding_window, 0);
+    static const char with_24[] = "{\"model_type\": \"mistral\", \"sliding_window\": 24}";
+    ck_assert_int_eq(accept(with_24, "architectures").sliding_window, 24);
+    ck_assert_int_eq(accept("{\"sliding_window\": 24}", "").sliding_window, 0);
+    refuse("{\"model_type\": \"mistral\", \"sliding_window\": 0}", "architectures",
+           "sliding_window: found 0, ");
+    refuse("{\"model_type\": \"mistral\", \"sliding_window\": \"24\"}", "architectures",
+           "sliding_window: found \"24\", ");
+}
+END_TEST
+
+static void check_llama3(const struct rope *rope) {
+    ck_assert_int_eq(rope->type, ROPE_LLAMA3);
+    ck_assert_double_eq(rope->theta, 500000);
+    ck_assert_double_eq(rope->factor, 8);
+    ck_assert_double_eq(rope->low_freq_factor, 1);
+    ck_assert_double_eq(rope->high_freq_factor, 4);
+    ck_assert_int_eq(rope->original_context, 8192);
+}
+
+#define LLAMA3_FACTORS "\"factor\": 8.0, \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0"
+#define LLAMA3 LLAMA3_FACTORS ", \"original_max_position_embeddings\": 8192"
+
+START_TEST(rope_forms) {
+    struct shape s = accept("{\"rope_theta\": 500000.0, \"rope_scaling\": {" LLAMA3
+                            ", \"rope_type\": \"llama3\"}}",
+                            "");
+    check_llama3(&s.rope);
+    s = accept("{\"rope_parameters\": {\"rope_theta\": 500000.0, " LLAMA3
+               ", \"rope_type\": \"llama3\"}}",
+               "");
+    check_llama3(&s.rope);
+    s = accept(
+        "{\"rope_theta\": 500000, \"rope_scaling\": {" LLAMA3
+        ", \"rope_theta\": 500000.0, \"rope_type\": \"llama3\"}, \"rope_parameters\": {" LLAMA3
+        ", \"rope_theta\": 500000.0, \"rope_type\": \"llama3\"}}",
+        "");
+    check_llama3(&s.rope);
+    s = accept("{\"rope_theta\": 500000.0, \"original_max_position_embeddings\": 8192,"
+               " \"rope_scaling\": {" LLAMA3_FACTORS ", \"rope_type\": \"llama3\"}}",
+               "");
+    check_llama3(&s.rope);
+    s = accept("{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 4}}", "");
+    ck_assert_int_eq(s.rope.type, ROPE_LINEAR);
+    ck_assert_double_eq(s.rope.factor, 4);
+    s = accept("{\"rope_parameters\": {\"rope_theta\": 20000, \"rope_type\": \"default\","
+               " \"partial_rotary_factor\": 1.0}}",
+               "");
+    ck_assert_int_eq(s.rope.type, ROPE_DEFAULT);
+    ck_assert_double_eq(s.rope.theta, 20000);
+}
+END_TEST
+
+START_TEST(rope_refusals) {
+    static const struct {
+        const char *patch, *words;
+    } cases[] = {
+        {"{\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}}",
+         "rope_scaling.rope_type: found \"yarn\", expected one of default, linear, llama3; "},
+        {"{\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2.0}}",
+         "rope_scaling.type: found \"dynamic\", expected one of default, linear, llama3; "},
+        {"{\"rope_parameters\": {\"rope_type\": \"longrope\"}}",
+         "rope_parameters.rope_type: found \"longrope\", "},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"type\": \"llama3\", \"factor\": 2}}",
+         "rope_scaling.type: found \"llama3\", expected \"linear\" "},
+        {"{\"rope_scaling\": {\"factor\": 2.0}}", "rope_scaling.rope_type: found nothing, "},
+        {"{\"rope_scaling\": {\"rope_type\": 3}}", "rope_scaling.rope_type: found 3, "},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\"}}", "rope_scaling.factor: found nothing, "},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": \"2\"}}",
+         "rope_scaling.factor: found \"2\", "},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}}",
+         "rope_scaling.factor: found 0, "},
+        {"{\"rope_scaling\": \"linear\"}", "rope_scaling: found \"linear\", "},
+        {"{\"rope_parameters\": [1]}", "rope_parameters: found a list of 1, "},
+        {"{\"rope_parameters\": {\"full_attention\": {\"rope_theta\": 1e6}}}",
+         "rope_parameters.full_attention: found an object "},
+        {"{\"rope_scaling\": {" LLAMA3_FACTORS ", \"rope_type\": \"llama3\"}}",
+         "rope_scaling.original_max_position_embeddings: found nothing, "},
+        {"{\"original_max_position_embeddings\": 4096, \"rope_scaling\": {" LLAMA3
+         ", \"rope_type\": \"llama3\"}}",
+         "rope_scaling.original_max_position_embeddings: found 8192, expected 4096 "},
+        {"{\"rope_scaling\": {\"factor\": 8.0, \"low_freq_factor\": 4.0, \"high_freq_factor\": 4.0,"
+         " \"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}}",
+         "rope_scaling.high_freq_factor: found 4, expected more than "},
+        {"{\"rope_scaling\": {\"factor\": 8.0, \"low_freq_factor\": 0, \"high_freq_factor\": 4.0,"
+         " \"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}}",
+         "rope_scaling.low_freq_factor: found 0, "},
+        {"{\"rope_theta\": 500000.0, \"rope_parameters\": {\"rope_theta\": 10000.0}}",
+         "rope_theta: found 500000, expected 10000 as in rope_parameters.rope_theta"},
+        {"{\"rope_scaling\": {\"rope_theta\": 7.5}, \"rope_parameters\": {\"rope_theta\": "
+         "10000.0}}",
+         "rope_scaling.rope_theta: found 7.5, expected 10000 as in rope_parameters.rope_theta"},
+        {"{\"rope_theta\": 500000.0, \"rope_scaling\": {\"rope_theta\": 10000.0}}",
+         "rope_scaling.rope_theta: found 10000, expected 500000 as in rope_theta"},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2},"
+         " \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 4}}",
+         "rope_scaling.factor: found 2, expected 4 as in rope_parameters"},
+        {"{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 2},"
+         " \"rope_parameters\": {\"rope_type\": \"default\"}}",
+         "rope_scaling.rope_type: found \"linear\", expected \"default\" as in rope_parameters"},
+        {"{\"rope_theta\": 0}", "rope_theta: found 0, "},
+        {"{\"rope_theta\": -10000.0}", "rope_theta: found -10000"},
+        {"{\"rope_theta\": \"10000\"}", "rope_theta: found \"10000\", "},
+        {"{\"partial_rotary_factor\": 0.5}", "partial_rotary_factor: found 0.5, expected 1 "},
+        {"{\"rope_parameters\": {\"partial_rotary_factor\": 0.25}}",
+         "rope_parameters.partial_rotary_factor: found 0.25, expected 1 "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refuse(cases[i].patch, "", cases[i].words);
+}
+END_TEST
+
+START_TEST(refusals) {
+    static const struct {
+        const char *patch, *without, *words;
+    } cases[] = {
+        {"{}", "model_type", "model_type: found nothing, expected one of llama, mistral; "},
+        {"{\"model_type\": \"gemma\"}", "", "model_type: found \"gemma\", expected one of llama, "},
+        {"{\"model_type\": 7}", "", "model_type: found 7, "},
+        {"{\"architectures\": [\"MistralForCausalLM\"]}", "",
+         "architectures: found \"MistralForCausalLM\", expected LlamaForCausalLM "},
+        {"{\"model_type\": \"mistral\"}", "",
+         "architectures: found \"LlamaForCausalLM\", expected MistralForCausalLM "},
+        {"{\"architectures\": \"LlamaForCausalLM\"}", "", "architectures: found "},
+        {"{\"architectures\": []}", "", "architectures: found a list of 0, "},
+        {"{\"architectures\": [3, null]}", "", "architectures: found a list of 2, "},
+        {"{}", "hidden_size", "hidden_size: found nothing, expected an integer from 1 "},
+        {"{}", "num_hidden_layers", "num_hidden_layers: found nothing, "},
+        {"{}", "num_attention_heads", "num_attention_heads: found nothing, "},
+        {"{}", "intermediate_size", "intermediate_size: found nothing, "},
+        {"{}", "vocab_size", "vocab_size: found nothing, "},
+        {"{}", "max_position_embeddings", "max_position_embeddings: found nothing, "},
+        {"{\"hidden_size\": 0}", "", "hidden_size: found 0, "},
+        {"{\"hidden_size\": -4096}", "", "hidden_size: found -4096, "},
+        {"{\"hidden_size\": 4096.0}", "", "hidden_size: found 4096.0, "},
+        {"{\"hidden_size\": \"4096\"}", "", "hidden_size: found \"4096\", "},
+        {"{\"hidden_size\": true}", "", "hidden_size: found true, "},
+        {"{\"hidden_size\": [4096]}", "", "hidden_size: found a list of 1, "},
+        {"{\"hidden_size\": 2147483648}", "", "hidden_size: found 2147483648, "},
+        {"{\"hidden_size\": 9223372036854775807}", "", "hidden_size: found 9223372036854775807, "},
+        {"{\"hidden_size\": 4100}", "", "hidden_size: found 4100, expected a multiple of "},
+        {"{\"vocab_size\": 4294967296}", "", "vocab_size: found 4294967296, "},
+        {"{\"num_hidden_layers\": 2147483647}", "", "num_hidden_layers: found 2147483647, "},
+        {"{\"num_key_value_heads\": 0}", "", "num_key_value_heads: found 0, "},
+        {"{\"num_key_value_heads\": 5}", "", "num_key_value_heads: found 5, expected a divisor "},
+        {"{\"num_key_value_heads\": 64}", "", "num_key_value_heads: found 64, "},
+        {"{\"head_dim\": 127}", "", "head_dim: found 127, expected an even number"},
+        {"{\"head_dim\": 0}", "", "head_dim: found 0, "},
+        {"{\"num_attention_heads\": 65536, \"num_key_value_heads\": 1, \"head_dim\": 65536}", "",
+         "head_dim: found 65536, expected at most 32767 "},
+        {"{\"hidden_size\": 4064}", "", "head_dim: found 127, "},
+        {"{\"max_position_embeddings\": 1e4}", "", "max_position_embeddings: found 10000.0, "},
+        {"{\"rms_norm_eps\": \"1e-5\"}", "", "rms_norm_eps: found \"1e-5\", "},
+        {"{\"rms_norm_eps\": -1e-5}", "", "rms_norm_eps: found -1"},
+        {"{\"tie_word_embeddings\": 1}", "", "tie_word_embeddings: found 1, "},
+        {"{\"tie_word_embeddings\": \"true\"}", "", "tie_word_embeddings: found \"true\", "},
+        {"{\"hidden_act\": \"gelu\"}", "", "hidden_act: found \"gelu\", expected \"silu\""},
+        {"{\"attention_bias\": true}", "", "attention_bias: found true, "},
+        {"{\"mlp_bias\": true}", "", "mlp_bias: found true, "},
+        {"{\"attention_bias\": 0}", "", "attention_bias: found 0, "},
+        {"{\"quantization_config\": {\"quant_method\": \"gptq\"}}", "",
+         "quantization_config: found an object with 1 fields, "},
+        {"{\"torch_dtype\": 16}", "", "torch_dtype: found 16, "},
+        {"{\"dtype\": \"float32 or something much longer\"}", "", "dtype: found \"float32 or "},
+        {"{\"dtype\": \"float\\u000116\"}", "", "dtype: found \"float?16\", "},
+        {"{\"hidden_size\": 2147483647, \"intermediate_size\": 2147483647, \"head_dim\": 64,"
+         " \"num_hidden_layers\": 65536, \"vocab_size\": 2147483647}",
+         "", "hidden_size: found a model of more than "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refuse(cases[i].patch, cases[i].without, cases[i].words);
+}
+END_TEST
+
+/* Texts that are no JSON object, or not the JSON that is agreed on. */
+START_TEST(malformed) {
+    static const char *const texts[] = {
+        "",
+        " ",
+        "{",
+        "[]",
+        "null",
+        "\"config\"",
+        "{} {}",
+        "{\"hidden_size\": }",
+        "{\"hidden_size\": 4096,}",
+        "{'hidden_size': 4096}",
+        "{\"hidden_size\": 04096}",
+        "{\"hidden_size\": 9223372036854775808}",
+        "{\"rms_norm_eps\": NaN}",
+        "{\"rms_norm_eps\": Infinity}",
+        "{\"rms_norm_eps\": 1e999}",
+        "{\"hidden_size\": 4096, \"hidden_size\": 4096}",
+        "{\"model_type\": \"llama",
+        "{\"model_type\": \"\xff\xfe\"}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct shape shape;
+        check_refusal(parse(texts[i], &shape), texts[i], "found ");
+    }
+}
+END_TEST
+
+START_TEST(deep_nesting) {
+    enum { DEPTH = 1000000 };
+    char *text = malloc(DEPTH + 16);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, "{\"a\": ", 6);
+    memset(text + 6, '[', DEPTH);
+    text[6 + DEPTH] = '\0';
+    struct shape shape;
+    check_refusal(parse(text, &shape), "deep nesting", "depth");
+    free(text);
+}
+END_TEST
+
+/* Any single byte changed: parsed or refused with a message, never a crash. */
+START_TEST(changed_bytes) {
+    uint32_t random = 1;
+    for (int round = 0; round < 20000; round++) {
+        char text[sizeof base];
+        memcpy(text, base, sizeof base);
+        random = random * 1664525 + 1013904223;
+        text[(random >> 8) % (sizeof base - 1)] = (char)(random >> 3);
+        struct shape shape;
+        status_adopt("");
+        enum status status = shape_parse("m/config.json", text, (int64_t)sizeof base - 1, &shape);
+        ck_assert_msg((status == STATUS_OK) == (status_text()[0] == '\0'), "%s", text);
+        if (status == STATUS_OK)
+            ck_assert_int_gt(shape_parameters(&shape), 0);
+    }
+}
+END_TEST
+
+static void check_equal(const struct shape *a, const struct shape *b, const char *what) {
+    ck_assert_msg(memcmp(a, b, sizeof *a) == 0, "%s: the two configs differ", what);
+}
+
+/* Both forms of config.json describe the same model. */
+START_TEST(golden_forms) {
+    static const char *const names[] = {"llama", "llama-bf16", "llama3", "mistral"};
+    struct path dir = files_new();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct shape newer, older;
+        struct path golden = fixture(path_of("golden/%s", names[i]).text);
+        ck_assert_msg(shape_read(golden.text, &newer) == STATUS_OK, "%s", status_text());
+        file_copy(path_of("%s/config_old_style.json", golden.text).text, dir.text, "config.json");
+        ck_assert_msg(shape_read(dir.text, &older) == STATUS_OK, "%s", status_text());
+        check_equal(&newer, &older, names[i]);
+        ck_assert_int_eq(newer.hidden, 32);
+        ck_assert_int_eq(newer.head_dim, 8);
+        ck_assert_int_eq(newer.context, 40);
+        ck_assert_int_eq(newer.sliding_window, strcmp(names[i], "mistral") == 0 ? 24 : 0);
+        ck_assert_str_eq(newer.dtype, strcmp(names[i], "llama-bf16") == 0 ? "bfloat16" : "float32");
+    }
+    struct shape newer, older;
+    ck_assert_int_eq(shape_read(fixture("golden/llama3").text, &newer), STATUS_OK);
+    ck_assert_int_eq(shape_read(fixture("golden/llama3-oldconfig").text, &older), STATUS_OK);
+    check_equal(&newer, &older, "llama3-oldconfig");
+    ck_assert_int_eq(newer.rope.type, ROPE_LLAMA3);
+    ck_assert_int_eq(newer.rope.original_context, 10);
+    files_remove(dir);
+}
+END_TEST
+
+START_TEST(shared_models) {
+    struct path path;
+    struct shape s;
+    if (shared("models/stories260K-hf", &path)) {
+        ck_assert_msg(shape_read(path.text, &s) == STATUS_OK, "%s", status_text());
+        ck_assert_int_eq(shape_parameters(&s), 260032);
+        ck_assert_int_eq(s.context, 512);
+    }
+    if (shared("models/ferrl-tiny-llama", &path)) {
+        ck_assert_msg(shape_read(path.text, &s) == STATUS_OK, "%s", status_text());
+        ck_assert_int_eq(s.rope.type, ROPE_LLAMA3);
+        ck_assert_double_eq(s.rope.theta, 500000);
+        ck_assert_int_eq(s.rope.original_context, 16);
+    }
+    static const char *const others[] = {"gemma",   "gemma2",        "gemma3", "granite",
+                                         "mixtral", "olmo2",         "phi",    "phi3",
+                                         "qwen2",   "phi3-longrope", "qwen3",  "smollm3"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (shared(path_of("golden/%s", others[i]).text, &path))
+            check_refusal(shape_read(path.text, &s), others[i], "expected one of llama, mistral; ");
+    if (shared("models/ferrl-tiny-gemma4", &path))
+        check_refusal(shape_read(path.text, &s), path.text, "model_type: found \"gemma4\", ");
+}
+END_TEST
+
+START_TEST(unreadable) {
+    struct path dir = files_new();
+    struct shape shape;
+    check_refusal(shape_read(dir.text, &shape), "no file", "No such file");
+    ck_assert_int_eq(mkdir(path_of("%s/config.json", dir.text).text, 0700), 0);
+    check_refusal(shape_read(dir.text, &shape), "a directory", "found a directory, ");
+    ck_assert_int_eq(rmdir(path_of("%s/config.json", dir.text).text), 0);
+    ck_assert_int_eq(mkfifo(path_of("%s/config.json", dir.text).text, 0600), 0);
+    check_refusal(shape_read(dir.text, &shape), "a pipe", "found a special file, ");
+    ck_assert_int_eq(unlink(path_of("%s/config.json", dir.text).text), 0);
+    file_write_text(dir.text, "config.json", "");
+    check_refusal(shape_read(dir.text, &shape), "an empty file", "found ");
+    ck_assert_int_eq(truncate(path_of("%s/config.json", dir.text).text, 1 << 30), 0);
+    check_refusal(shape_read(dir.text, &shape), "a gigabyte", "found 1073741824 bytes, ");
+    files_remove(dir);
+}
+END_TEST
+
+static void write_config(const char *dir, const char *patch, const char *without) {
+    char *text = patched(patch, without);
+    file_write_text(dir, "config.json", text);
+    free(text);
+}
+
+START_TEST(stop_ids) {
+    struct path dir = files_new();
+    struct shape shape = accept("{}", "");
+    struct stop_ids stop;
+    static const char *const generation = "generation_config.json";
+
+    write_config(dir.text, "{}", "");
+    ck_assert_int_eq(shape_read_stop_ids(dir.text, &shape, &stop), STATUS_OK);
+    ck_assert_int_eq(stop.count, 1);
+    ck_assert_int_eq(stop.ids[0], 2);
+
+    file_write_text(dir.text, generation, "{\"eos_token_id\": [31999, 7, 0]}");
+    ck_assert_int_eq(shape_read_stop_ids(dir.text, &shape, &stop), STATUS_OK);
+    ck_assert_int_eq(stop.count, 3);
+    ck_assert_int_eq(stop.ids[0], 31999);
+    ck_assert_int_eq(stop.ids[2], 0);
+
+    static const char *const silent[] = {"{}", "{\"eos_token_id\": null}",
+                                         "{\"eos_token_id\": []}"};
+    for (int i = 0; i < 3; i++) {
+        file_write_text(dir.text, generation, silent[i]);
+        ck_assert_int_eq(shape_read_stop_ids(dir.text, &shape, &stop), STATUS_OK);
+        ck_assert_int_eq(stop.count, 1);
+        ck_assert_int_eq(stop.ids[0], 2);
+    }
+
+    write_config(dir.text, "{\"eos_token_id\": null}", "");
+    ck_assert_int_eq(shape_read_stop_ids(dir.text, &shape, &stop), STATUS_OK);
+    ck_assert_int_eq(stop.count, 0);
+
+    static const char *const wrong[] = {"32000", "-1", "2.0",  "\"2\"",    "[2, 32000]",
+                                        "[[2]]", "{}", "true", "[2, null]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        file_write_text(dir.text, generation, path_of("{\"eos_token_id\": %s}", wrong[i]).text);
+        check_refusal(shape_read_stop_ids(dir.text, &shape, &stop), wrong[i],
+                      "generation_config.json: eos_token_id: found ");
+    }
+
+    char many[1024] = "{\"eos_token_id\": [1";
+    for (int i = 0; i < STOP_IDS_MAX; i++)
+        strcat(many, ", 1");
+    strcat(many, "]}");
+    file_write_text(dir.text, generation, many);
+    check_refusal(shape_read_stop_ids(dir.text, &shape, &stop), "65 ids",
+                  "eos_token_id: found more than 64 ids, ");
+    file_write_text(dir.text, generation, "{\"eos_token_id\": 2");
+    check_refusal(shape_read_stop_ids(dir.text, &shape, &stop), "cut",
+                  "generation_config.json: found ");
+    files_remove(dir);
+}
+END_TEST
+
+/* A long string is shortened at a whole character, and the message stays one line. */
+START_TEST(long_values) {
+    char patch[4096] = "{\"hidden_act\": \"\\n";
+    for (int i = 0; i < 1000; i++)
+        strcat(patch, "\xc3\xa4");
+    strcat(patch, "\", \"model_type\": \"");
+    for (int i = 0; i < 500; i++)
+        strcat(patch, "\xe2\x82\xac");
+    strcat(patch, "\"}");
+    refuse(patch, "", "model_type: found \"\xe2\x82\xac");
+    ck_assert_ptr_nonnull(strstr(status_text(), "\xe2\x82\xac...\", expected"));
+    ck_assert_ptr_null(strchr(status_text(), '\n'));
+}
+END_TEST
+
+int main(void) {
+    Suite *suite = suite_create("shape");
+    TCase *cases = tcase_create("shape");
+    tcase_add_test(cases, published_llama2);
+    tcase_add_test(cases, published_parameters);
+    tcase_add_test(cases, defaults_of_absent_fields);
+    tcase_add_test(cases, sliding_windows);
+    tcase_add_test(cases, rope_forms);
+    tcase_add_test(cases, rope_refusals);
+    tcase_add_test(cases, refusals);
+    tcase_add_test(cases, malformed);
+    tcase_add_test(cases, deep_nesting);
+    tcase_add_test(cases, changed_bytes);
+    tcase_add_test(cases, golden_forms);
+    tcase_add_test(cases, shared_models);
+    tcase_add_test(cases, unreadable);
+    tcase_add_test(cases, stop_ids);
+    tcase_add_test(cases, long_values);
+    suite_add_tcase(suite, cases);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
