@@ -1,4 +1,7 @@
-#include "kernels/attention_step.h"
+#include "kernels/vector_avx2.h"
+
+#include "kernels/attention_vector.h"
+
 void attention_step_avx2(const struct attention_step *step) {
-    attention_step_generic(step);
+    step_run(step);
 }

@@ -48,8 +48,13 @@ static int64_t min_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
-/* Rows of a weight that stay in a core's cache while a few tokens pass over them. */
+/* Tokens up to which the product is made token by token: below, OpenBLAS's rearranging of the
+ * weight costs more than reading it again from the cache. */
+#define FEW_TOKENS 8
+/* Bytes of a weight's rows that stay in a core's cache while the tokens pass over them. */
 #define CACHED_BYTES (256 * 1024)
+/* Multiplications that are worth another thread. */
+#define THREAD_WORK 32768
 
 /* y for the weight's rows [n, n + rows) and a few tokens: each row is read from memory once. */
 static void few_tokens(int64_t T, int64_t N, int64_t K, int64_t n, int64_t rows, const float *x,
@@ -61,8 +66,15 @@ static void few_tokens(int64_t T, int64_t N, int64_t K, int64_t n, int64_t rows,
                         (blasint)K, 1, w + at * K, (blasint)K, x + t * K, 1, 0, y + t * N + at, 1);
 }
 
-/* Tokens up to which the products are made one token at a time. */
-#define FEW_TOKENS 4
+/* The threads as a grid over tokens and weight rows: into how many parts the tokens go. A thread
+ * rearranges its tokens and its weight rows, so the grid with the least of both is taken. */
+static int64_t token_parts(int64_t T, int64_t N, int64_t threads) {
+    int64_t best = 1;
+    for (int64_t parts = 2; parts <= threads && T > FEW_TOKENS; parts++)
+        if (threads % parts == 0 && T / parts + N * parts / threads < T / best + N * best / threads)
+            best = parts;
+    return best;
+}
 
 void gemm_xwt(int64_t T, int64_t N, int64_t K, const float *x, const float *w, float *y) {
     if (T <= 0 || N <= 0)
@@ -71,16 +83,19 @@ void gemm_xwt(int64_t T, int64_t N, int64_t K, const float *x, const float *w, f
         memset(y, 0, (size_t)(T * N) * sizeof *y);
         return;
     }
-    int64_t threads = omp_get_max_threads();
-#pragma omp parallel for schedule(static)
+    int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
+    int64_t parts = token_parts(T, N, threads), columns = threads / parts;
+#pragma omp parallel for schedule(static) num_threads((int)threads)
     for (int64_t i = 0; i < threads; i++) {
-        int64_t n = N * i / threads, rows = N * (i + 1) / threads - n;
-        if (rows == 0)
+        int64_t t = T * (i / columns) / parts, tokens = T * (i / columns + 1) / parts - t;
+        int64_t n = N * (i % columns) / columns, rows = N * (i % columns + 1) / columns - n;
+        if (tokens == 0 || rows == 0)
             continue;
         if (T <= FEW_TOKENS)
             few_tokens(T, N, K, n, rows, x, w, y);
         else
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)T, (blasint)rows,
-                        (blasint)K, 1, x, (blasint)K, w + n * K, (blasint)K, 0, y + n, (blasint)N);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)rows,
+                        (blasint)K, 1, x + t * K, (blasint)K, w + n * K, (blasint)K, 0,
+                        y + t * N + n, (blasint)N);
     }
 }

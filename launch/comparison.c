@@ -31,15 +31,12 @@ enum status comparison_open(const struct options *options, const int64_t *otherw
     const struct number_list *asked = &options->lengths;
     comparison->runs[METHOD_PLAIN] = !options->no_plain;
     comparison->runs[METHOD_SELF_EXTEND] = !options->scheme.plain;
-    if (options->no_plain && options->scheme.plain)
-        return status_usage("--no-plain", "found together with --no-self-extend, expected one of "
-                                          "the two methods to remain; leave one option out");
     TRY(asked->count ? number_list_sorted(asked->values, asked->count, &comparison->lengths)
                      : number_list_sorted(otherwise, count, &comparison->lengths));
     if (comparison->lengths.values[0] < 2)
         return status_usage(asked->count ? "--lengths" : "input",
-                            "found a length of %" PRId64 ", expected at least 2 tokens: one to "
-                            "read and one to predict",
+                            "found a length of %" PRId64
+                            ", expected at least 2 tokens: one to read and one to predict",
                             comparison->lengths.values[0]);
     return STATUS_OK;
 }
@@ -56,11 +53,9 @@ struct sequence_options comparison_sequence(const struct session *session, enum 
 }
 
 void comparison_warn(const struct session *session, const struct comparison *comparison) {
-    bool extends = comparison->runs[METHOD_SELF_EXTEND];
     for (int64_t i = comparison->lengths.count - 1; i >= 0; i--) {
         int64_t length = comparison->lengths.values[i];
-        struct sequence_options o =
-            comparison_sequence(session, extends ? METHOD_SELF_EXTEND : METHOD_PLAIN, length);
+        struct sequence_options o = comparison_sequence(session, METHOD_SELF_EXTEND, length);
         session_warn_reach(session, &o.scheme, length);
     }
 }
@@ -71,4 +66,14 @@ void comparison_put_scheme(json_t *object, const struct scheme *scheme, int64_t 
     json_object_set_new(object, "group", grouped ? json_integer(scheme->group) : json_null());
     json_object_set_new(object, "window", grouped ? json_integer(scheme->window) : json_null());
     json_object_set_new(object, "limit", json_integer(scheme_reach(scheme, context)));
+}
+
+void comparison_put_cells(struct table *table, const struct scheme *scheme) {
+    if (scheme->rule == ZONE_GROUPED) {
+        table_put(table, "%" PRId64, scheme->group);
+        table_put(table, "%" PRId64, scheme->window);
+    } else {
+        table_put(table, "-");
+        table_put(table, "-");
+    }
 }

@@ -3,6 +3,7 @@
 #include "dist/head.h"
 #include "dist/sequence.h"
 #include "launch/options_value.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +64,7 @@ const struct option option_rows[] = {
     {"--nll", "FILE.h5", PERPLEXITY, NULL,
      "Writes the loss of every token (nats): /plain/LENGTH and /self_extend/LENGTH.",
      SECTION_COMMAND, false, take_text, PLACE(nll), 0, 0},
-    {"--lengths", "A,B,C", PASSKEY, "1, 2, 4 and 8 times the trained context",
+    {"--lengths", "A,B,C", PASSKEY, "1, 2, 4, 8 and 16 times the trained context",
      "Lengths of prompt and answer together, in tokens.", SECTION_COMMAND, false, take_numbers,
      PLACE(lengths), 1, MOST},
     {"--depths", "A,B,C", PASSKEY, "0,25,50,75,100",
@@ -192,14 +193,13 @@ static int64_t row_find(enum command command, const char *name, size_t len, bool
 static enum status row_unknown(enum command command, const char *argument, bool elsewhere) {
     const char *name = command_name(command);
     if (*argument != '-')
-        return status_usage(name, "found the argument \"%s\", expected options; text is given by "
-                                  "-f FILE or -p PROMPT",
-                            argument);
+        return status_usage(name, "found the argument \"%.200s\", expected options", argument);
     if (elsewhere)
-        return status_usage(argument, "found with %s, which does not take it, expected an option "
-                                      "of quire %s --help",
-                            name, name);
-    return status_usage(argument, "found an unknown option, expected one of quire %s --help", name);
+        return status_usage(argument,
+                            "found an option of other commands, expected one that %s "
+                            "takes",
+                            name);
+    return status_usage(argument, "found an unknown option, expected one that %s takes", name);
 }
 
 /* Takes the option at argv[*at] with its value and moves *at behind both. */
@@ -215,7 +215,7 @@ static enum status option_read(struct options *options, int argc, char **argv, i
     if (argument[len] == '=')
         text = argument + len + 1;
     if (text && !row->value)
-        return status_usage(row->name, "found the value \"%s\", expected none", text);
+        return status_usage(row->name, "found the value \"%.200s\", expected none", text);
     if (row->value && !text) {
         if (*at == argc)
             return status_usage(row->name, "found no value, expected %s", row->value);
@@ -236,27 +236,31 @@ static enum status options_check(const struct options *o) {
     if (!o->model)
         return status_usage("-m", "found no model, expected -m MODEL_DIR");
     if ((bit & TEXTS) && o->tokens_file && o->text_count)
-        return status_usage("--tokens", "found together with -f or -p, expected either ids or text");
+        return status_usage("--tokens",
+                            "found together with -f or -p, expected either ids or text");
     if ((bit & TEXTS) && !o->tokens_file && !o->text_count)
         return status_usage(command_name(o->command),
                             "found no text, expected -f FILE, -p PROMPT or --tokens FILE");
     if ((bit & (PERPLEXITY | PASSKEY)) && o->no_plain && o->scheme.plain)
-        return status_usage("--no-plain",
-                            "found together with --no-self-extend, expected one of them at most; "
-                            "nothing is left to measure");
-    if (o->scheme.plain && (o->scheme.group || o->scheme.window))
-        return status_usage(o->scheme.group ? "--group" : "--window",
-                            "found together with --no-self-extend, expected either");
+        return status_usage("--no-plain", "found together with --no-self-extend, which leaves "
+                                          "nothing to measure, expected one of them");
     if (o->command == COMMAND_CAPTURE && !o->output)
         return status_usage("-o", "found no output file, expected -o FILE.h5");
     if (o->logprobs >= 0 && !o->json)
-        return status_usage("--logprobs", "found without --json, expected --json FILE too: the "
+        return status_usage("--logprobs", "found without --json, expected --json FILE: the "
                                           "probabilities go to the report");
-    if (o->command == COMMAND_INSPECT && o->ranks && o->mesh.pp && o->mesh.tp && o->mesh.sp &&
-        mesh_ranks(o->mesh) != o->ranks)
-        return status_usage("--ranks", "found a number other than the product of --mesh, expected "
-                                       "them to agree; leave --ranks out");
     return STATUS_OK;
+}
+
+/* The remedy is the same for all wrong usage. */
+static enum status point_to_help(enum status status, enum command command) {
+    char text[STATUS_TEXT_MAX + 64];
+    if (status == STATUS_USAGE) {
+        snprintf(text, sizeof text, "%.*s; see quire %s --help", STATUS_TEXT_MAX - 64,
+                 status_text(), command_name(command));
+        status_adopt(text);
+    }
+    return status;
 }
 
 static bool is_help(const char *argument) {
@@ -276,21 +280,15 @@ static enum status command_read(int argc, char **argv, struct options *options) 
         if (strcmp(argv[1], command_name(c)) == 0)
             options->command = c;
     if (options->command == COMMAND_COUNT)
-        return status_usage("command", "found \"%s\", expected generate, perplexity, passkey, "
-                                       "inspect or capture; see quire --help",
+        return status_usage("command",
+                            "found \"%.200s\", expected generate, perplexity, passkey, "
+                            "inspect or capture; see quire --help",
                             argv[1]);
     return STATUS_OK;
 }
 
-enum status options_parse(int argc, char **argv, struct options *options) {
+static enum status options_read(int argc, char **argv, struct options *options) {
     bool given[sizeof option_rows / sizeof option_rows[0]] = {false};
-    TRY(options_defaults(options));
-    TRY(command_read(argc, argv, options));
-    if (options->command == COMMAND_HELP || options->command == COMMAND_VERSION) {
-        if (argc > 2)
-            return status_usage(argv[1], "found \"%s\" behind it, expected nothing", argv[2]);
-        return STATUS_OK;
-    }
     for (int at = 2; at < argc;) {
         if (is_help(argv[at])) {
             options->help_on = options->command;
@@ -300,4 +298,15 @@ enum status options_parse(int argc, char **argv, struct options *options) {
         TRY(option_read(options, argc, argv, &at, given));
     }
     return options_check(options);
+}
+
+enum status options_parse(int argc, char **argv, struct options *options) {
+    TRY(options_defaults(options));
+    TRY(command_read(argc, argv, options));
+    if (options->command != COMMAND_HELP && options->command != COMMAND_VERSION)
+        return point_to_help(options_read(argc, argv, options), options->command);
+    if (argc > 2)
+        return status_usage(argv[1], "found \"%.200s\" behind it, expected nothing; leave it out",
+                            argv[2]);
+    return STATUS_OK;
 }

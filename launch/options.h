@@ -49,6 +49,7 @@ struct options {
     enum kv_type kv;              /* --kv, default bf16 */
     int64_t threads;              /* --threads; 0: automatic */
     int64_t reserve;              /* --reserve, tokens */
+    int64_t length;               /* inspect --length N; 0: the trained context */
     const char *json;             /* --json; "-": stdout */
     /* generate */
     int64_t count; /* -n, default 128 */
@@ -56,7 +57,7 @@ struct options {
     const char **stops; /* --stop, repeatable; owned array, borrowed strings */
     int64_t stop_count;
     bool ignore_eos;
-    int64_t logprobs; /* --logprobs K */
+    int64_t logprobs; /* --logprobs K; -1: not asked for */
     /* perplexity, passkey */
     struct number_list lengths; /* --lengths, tokens; empty: not given */
     bool no_plain;              /* --no-plain */

@@ -73,9 +73,9 @@ enum status take_text(struct options *options, const struct option *row, const c
 }
 
 static enum status refuse_number(const struct option *row, const char *text, const char *other) {
-    return status_usage(row->name,
-                        "found \"%s\", expected a whole number from %" PRId64 " to %" PRId64 "%s",
-                        text, row->min, row->max, other);
+    return status_usage(
+        row->name, "found \"%.200s\", expected a whole number from %" PRId64 " to %" PRId64 "%s",
+        text, row->min, row->max, other);
 }
 
 enum status take_number(struct options *options, const struct option *row, const char *text) {
@@ -103,8 +103,8 @@ enum status take_numbers(struct options *options, const struct option *row, cons
         if (!read_number_in(at, &at, row, &number) || (*at && *at != ',') ||
             list->count == LIST_MAX)
             return status_usage(row->name,
-                                "found \"%s\", expected whole numbers from %" PRId64 " to %" PRId64
-                                " with commas between",
+                                "found \"%.200s\", expected whole numbers from %" PRId64
+                                " to %" PRId64 " with commas between",
                                 text, row->min, row->max);
         TRY(list_add(list, number));
         if (!*at)
@@ -116,8 +116,9 @@ enum status take_seed(struct options *options, const struct option *row, const c
     const char *end;
     uint64_t seed;
     if (!read_number(text, &end, &seed) || *end)
-        return status_usage(row->name, "found \"%s\", expected a whole number from 0 to %" PRIu64,
-                            text, UINT64_MAX);
+        return status_usage(row->name,
+                            "found \"%.200s\", expected a whole number from 0 to %" PRIu64, text,
+                            UINT64_MAX);
     options->sample.seed = seed;
     return STATUS_OK;
 }
@@ -126,8 +127,8 @@ enum status take_seed(struct options *options, const struct option *row, const c
 enum status take_temperature(struct options *options, const struct option *row, const char *text) {
     double t;
     if (!read_real(text, &t) || !(t == 0 || (t >= 1e-6 && t <= 1e6)))
-        return status_usage(row->name, "found \"%s\", expected 0 (greedy) or 0.000001 to 1000000",
-                            text);
+        return status_usage(row->name,
+                            "found \"%.200s\", expected 0 (greedy) or 0.000001 to 1000000", text);
     options->sample.temperature = t;
     return STATUS_OK;
 }
@@ -135,7 +136,8 @@ enum status take_temperature(struct options *options, const struct option *row, 
 enum status take_top_p(struct options *options, const struct option *row, const char *text) {
     double p;
     if (!read_real(text, &p) || !(p > 0 && p <= 1))
-        return status_usage(row->name, "found \"%s\", expected a number above 0 and up to 1", text);
+        return status_usage(row->name, "found \"%.200s\", expected a number above 0 and up to 1",
+                            text);
     options->sample.top_p = p;
     return STATUS_OK;
 }
@@ -151,13 +153,13 @@ enum status take_kv(struct options *options, const struct option *row, const cha
             options->kv = type;
             return STATUS_OK;
         }
-    return status_usage(row->name, "found \"%s\", expected f32 or bf16", text);
+    return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);
 }
 
 enum status take_compute(struct options *options, const struct option *row, const char *text) {
     (void)options;
     if (strcmp(text, "f32") != 0)
-        return status_usage(row->name, "found \"%s\", expected f32", text);
+        return status_usage(row->name, "found \"%.200s\", expected f32", text);
     return STATUS_OK;
 }
 
@@ -204,10 +206,11 @@ enum status take_sites(struct options *options, const struct option *row, const 
                (strlen(site_name(site)) != len || memcmp(site_name(site), at, len) != 0))
             site++;
         if (site == SITE_COUNT)
-            return status_usage(row->name,
-                                "found \"%s\", expected names with commas between, of resid_pre, "
-                                "q, k, v, attn_out, resid_mid, mlp_out, resid_post, logits",
-                                text);
+            return status_usage(
+                row->name,
+                "found \"%.200s\", expected names with commas between, of resid_pre, "
+                "q, k, v, attn_out, resid_mid, mlp_out, resid_post, logits",
+                text);
         options->sites |= 1u << site;
         at += len;
         if (!*at)
@@ -246,7 +249,7 @@ enum status take_layers(struct options *options, const struct option *row, const
         if (!read_span(&at, row, &first, &last) || (*at && *at != ',') ||
             last - first >= LIST_MAX - options->layers.count)
             return status_usage(row->name,
-                                "found \"%s\", expected layers and ranges from 0 to %" PRId64
+                                "found \"%.200s\", expected layers and ranges from 0 to %" PRId64
                                 " as in 0-3,7",
                                 text, row->max);
         for (int64_t layer = first; layer <= last; layer++)
@@ -266,7 +269,7 @@ enum status take_range(struct options *options, const struct option *row, const 
         good = read_number_in(at, &at, row, &end) && *at == '\0' && end > first;
     if (!good)
         return status_usage(row->name,
-                            "found \"%s\", expected A:B for the tokens A up to but without B, "
+                            "found \"%.200s\", expected A:B for the tokens A up to but without B, "
                             "A below B, either may be left out",
                             text);
     options->range = (struct range){.first = first, .count = end < 0 ? -1 : end - first};

@@ -1,5 +1,5 @@
-/* Reading the value of one option into its field, by kind. Strict: trailing text, blanks and numbers
- * out of range are refused with the form expected. Private to options*.c. */
+/* Reading the value of one option into its field, by kind. Strict: trailing text, blanks and
+ * numbers out of range are refused with the form expected. Private to options*.c. */
 #ifndef QUIRE_LAUNCH_OPTIONS_VALUE_H
 #define QUIRE_LAUNCH_OPTIONS_VALUE_H
 

@@ -11,6 +11,7 @@ struct report {
     const char *path; /* --json, NULL: no report; "-": stdout */
     json_t *root;     /* owned; results of a command go in at top level */
     int descriptor;   /* opened before the work starts, so that an unwritable path fails early */
+    bool created;     /* the path was not there before: it goes again when the work fails */
 };
 
 /* Opens the path for writing without cutting an old report short. Collective(world). */
@@ -18,6 +19,16 @@ enum status report_open(const struct session *session, struct report *report);
 
 /* True where results are to be put into report->root (rank 0 with --json). */
 bool report_wanted(const struct report *report);
+
+/* A string whose bytes need not be UTF-8 (paths, generated text): what is not becomes U+FFFD. New
+ * reference, NULL without memory. */
+json_t *report_text(const char *text, int64_t len);
+
+/* {"pp", "tp", "sp"}. New reference. */
+json_t *report_mesh(struct mesh mesh);
+
+/* The model's numbers, "family" to "parameters". New reference. */
+json_t *report_model(const struct session *session);
 
 /* Puts "asked" and "understood" (mesh, ranks, chunk, kv, isa, blas core, threads, libraries, model
  * shape, memory, and group, window, limit, method of `scheme` for `length` tokens). */

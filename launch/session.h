@@ -6,6 +6,7 @@
 #include "dist/dist.h"
 #include "dist/model.h"
 #include "dist/sequence.h"
+#include "launch/machine.h"
 #include "launch/options.h"
 #include "launch/tokenizer.h"
 #include "partition/shape.h"
@@ -23,6 +24,7 @@ struct session {
     int64_t text_len;
     struct weights *weights; /* open until session_load has read this rank's share */
     struct model model;
+    struct machine machine;
     enum isa isa;
     int64_t threads; /* of this rank */
     int64_t ranks_on_node;

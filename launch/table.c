@@ -1,6 +1,7 @@
 #include "launch/table.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,7 +41,7 @@ static int column_width(const struct table *table, int64_t column) {
     return (int)widest;
 }
 
-enum status table_print(const struct table *table, FILE *file) {
+enum status table_print(const struct table *table) {
     int *widths = calloc((size_t)table->columns, sizeof *widths);
     if (!widths || table->out_of_memory) {
         free(widths);
@@ -50,9 +51,9 @@ enum status table_print(const struct table *table, FILE *file) {
         widths[column] = column_width(table, column);
     for (int64_t i = 0; i < table->count; i++) {
         int64_t column = i % table->columns;
-        fprintf(file, "%s%*s", column ? "  " : "", widths[column], table->cells[i]);
+        printf("%s%*s", column ? "  " : "", widths[column], table->cells[i]);
         if (column == table->columns - 1)
-            fputc('\n', file);
+            putchar('\n');
     }
     free(widths);
     return STATUS_OK;

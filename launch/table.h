@@ -6,7 +6,6 @@
 #include "partition/status.h"
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 
 #define TABLE_CELL_MAX 32
 
@@ -23,7 +22,7 @@ void table_close(struct table *table);
 /* The next cell, printf fashion, cut to TABLE_CELL_MAX - 1 bytes. */
 void table_put(struct table *table, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Prints the rows. Errors: memory, also that of earlier table_put calls. */
-enum status table_print(const struct table *table, FILE *file);
+/* Prints the rows to standard output. Errors: memory, also that of earlier table_put calls. */
+enum status table_print(const struct table *table);
 
 #endif

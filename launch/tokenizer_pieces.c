@@ -57,8 +57,7 @@ enum status pieces_put(struct pieces *pieces, const char *bytes, int64_t len,
     return STATUS_OK;
 }
 
-enum status pieces_put_from(struct pieces *pieces, const char *bytes, int64_t len,
-                            int64_t origin) {
+enum status pieces_put_from(struct pieces *pieces, const char *bytes, int64_t len, int64_t origin) {
     TRY(reserve(pieces, len));
     for (int64_t i = 0; i < len; i++) {
         pieces->text[pieces->len + i] = bytes[i];

@@ -5,6 +5,7 @@
 
 #include "partition/status.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Makes room for `need` elements of `size` bytes in the growing array at *array (the address of a
@@ -18,9 +19,9 @@ struct piece {
 };
 
 struct pieces {
-    char *text;          /* [len] */
-    int64_t *origin;     /* [len] offset into the original text; never falls within a piece */
-    struct piece *list;  /* [count] in text order */
+    char *text;         /* [len] */
+    int64_t *origin;    /* [len] offset into the original text; never falls within a piece */
+    struct piece *list; /* [count] in text order */
     int64_t len, count;
     int64_t text_capacity, origin_capacity, list_capacity;
 };

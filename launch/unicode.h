@@ -1,6 +1,6 @@
 /* Characters: UTF-8 and the properties of code points that tokenizers ask about. The properties are
- * those of Unicode 16, which the reference tokenizers have: libutf8proc and PCRE2 know 15 and 14, and
- * a table here adds what came later. */
+ * those of Unicode 16, which the reference tokenizers have: libutf8proc and PCRE2 know 15 and 14,
+ * and a table here adds what came later. */
 #ifndef QUIRE_LAUNCH_UNICODE_H
 #define QUIRE_LAUNCH_UNICODE_H
 
@@ -32,9 +32,10 @@ static inline int32_t unicode_decode(const char *text, int *length) {
 /* Writes a code point as 1 to 4 bytes and returns their number. */
 int unicode_encode(int32_t point, char bytes[4]);
 
-/* Looks at the front of bytes that may be anything [len >= 1]: the length of a whole valid character;
- * 0 when they are the beginning of one that needs more bytes; or minus the number of bytes that
- * belong together as one invalid piece (the longest beginning of a valid character, at least 1). */
+/* Looks at the front of bytes that may be anything [len >= 1]: the length of a whole valid
+ * character; 0 when they are the beginning of one that needs more bytes; or minus the number of
+ * bytes that belong together as one invalid piece (the longest beginning of a valid character, at
+ * least 1). */
 int unicode_scan(const char *bytes, int64_t len);
 
 /* White_Space, as the reference trims and matches it. */

@@ -7,9 +7,9 @@
 
 enum unicode_form { UNICODE_NFC, UNICODE_NFD, UNICODE_NFKC, UNICODE_NFKD };
 
-/* Appends text [len bytes, valid UTF-8] to out in that form. origin [len] says where each byte comes
- * from; a byte of out that is not a copy comes from where its group of characters begins. Linear in
- * len, however long a run of combining marks is. Errors: memory. */
+/* Appends text [len bytes, valid UTF-8] to out in that form. origin [len] says where each byte
+ * comes from; a byte of out that is not a copy comes from where its group of characters begins.
+ * Linear in len, however long a run of combining marks is. Errors: memory. */
 enum status unicode_normalize(enum unicode_form form, const char *text, const int64_t *origin,
                               int64_t len, struct pieces *out);
 

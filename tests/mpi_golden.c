@@ -1,5 +1,6 @@
 /* Reference logits (made with the transformers library in float64) on every mesh of the job's
- * ranks: within 5e-5 of the largest logit. One MPI job per number of ranks. */
+ * ranks: within 5e-5 of the largest logit. One MPI job per number of ranks.
+ * Ranks: 1 2 3 4 5 */
 #include "tests/golden_file.h"
 #include "tests/mpi_support.h"
 

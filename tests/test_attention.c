@@ -11,11 +11,10 @@
  * rounding. For bf16 the reference takes the cached copies as they are, so nothing is added. */
 #include "kernels/attention.h"
 #include "kernels/elementwise.h"
-#include "kernels/half.h"
 #include "partition/scheme.h"
 #include "tests/reference_attention.h"
+#include "tests/testing.h"
 
-#include <check.h>
 #include <math.h>
 #include <omp.h>
 #include <stdio.h>
@@ -49,7 +48,7 @@ static float random_normal(void) {
 
 static void *allocate(int64_t bytes) {
     void *memory = calloc((size_t)bytes + 1, 1);
-    ck_assert_ptr_nonnull(memory);
+    REQUIRE(memory != NULL);
     return memory;
 }
 
@@ -108,7 +107,7 @@ static double *reference_keys(const struct fixture *f, const float *cached, int6
     for (int64_t j = 0; j < f->c.tokens; j++)
         reference_rotate(f->raw_keys + j * d, j / group, THETA, d, keys + j * d);
     for (int64_t i = 0; i < n && f->c.type == KV_BF16; i++) {
-        ck_assert_double_le(fabs(cached[i] - keys[i]), fabs(keys[i]) * 0x1p-8 + 1e-6);
+        REQUIRE(fabs(cached[i] - keys[i]) <= fabs(keys[i]) * 0x1p-8 + 1e-6);
         keys[i] = cached[i];
     }
     return keys;
@@ -267,16 +266,16 @@ static void part_run(const struct fixture *f, enum isa isa, int64_t part, float 
                                   {f->rows, f->positions, f->query_near,
                                    f->c.rule == ATTENTION_GROUPED ? f->query_far : NULL, out, max,
                                    sum}};
-    ck_assert(attention_run(isa, f->c.rule, f->c.window, &task, 1));
+    REQUIRE(attention_run(isa, f->c.rule, f->c.window, &task, 1));
     for (int64_t r = 0; r < f->rows; r++) {
         float *partial = partials + (part * f->rows + r) * stride;
         memcpy(partial, out + r * d, (size_t)d * sizeof *out);
         partial[d] = max[r];
         partial[d + 1] = sum[r];
         if (!row_sees_part(f, r, part)) {
-            ck_assert(max[r] == -INFINITY && sum[r] == 0);
+            REQUIRE(max[r] == -INFINITY && sum[r] == 0);
             for (int64_t i = 0; i < d; i++)
-                ck_assert(out[r * d + i] == 0);
+                REQUIRE(out[r * d + i] == 0);
         }
     }
     free(out);
@@ -345,7 +344,7 @@ START_TEST(positions_of_the_check_table) {
     struct scheme scheme = {.rule = ZONE_GROUPED, .window = 4, .group = 2};
     for (int64_t j = 0; j < 10; j++) {
         int64_t query, key;
-        ck_assert(reference_positions(&rule, 9, j, &query, &key));
+        REQUIRE(reference_positions(&rule, 9, j, &query, &key));
         ck_assert_int_eq(query - key, expected[j]);
         if (9 - j >= 4)
             ck_assert_int_eq(scheme_far_query(&scheme, 9) - scheme_far_key(&scheme, j),
@@ -471,6 +470,26 @@ START_TEST(decoding) {
 }
 END_TEST
 
+/* Rows of one tile that have whole tiles of keys between them. */
+START_TEST(rows_far_apart) {
+    for (int64_t gap = 15; gap <= 50; gap += 7)
+        for (int rule = ATTENTION_ALL_NEAR; rule <= ATTENTION_MASKED; rule++)
+            case_check((struct attention_case){.rule = (enum attention_rule)rule,
+                                               .group = 4,
+                                               .window = 33,
+                                               .tokens = 400,
+                                               .first = 20,
+                                               .count = 7,
+                                               .gap = gap,
+                                               .heads = 3,
+                                               .head_dim = 32,
+                                               .block = 16,
+                                               .parts = 2,
+                                               .type = KV_F32,
+                                               .scale = 2});
+}
+END_TEST
+
 /* Several tasks of unequal sizes at once, one without rows, give what each gives alone. */
 START_TEST(tasks_together) {
     enum { TASKS = 4 };
@@ -501,7 +520,7 @@ START_TEST(tasks_together) {
                                                 allocate(f->rows * 16 * 4), allocate(f->rows * 4),
                                                 allocate(f->rows * 4)}};
         }
-        ck_assert(attention_run(isa, ATTENTION_GROUPED, 20, tasks, TASKS));
+        REQUIRE(attention_run(isa, ATTENTION_GROUPED, 20, tasks, TASKS));
         for (int i = 0; i < TASKS; i++) {
             const struct attention_queries *queries = &tasks[i].queries;
             for (int64_t r = 0; r < fixtures[i]->rows; r++)
@@ -526,9 +545,9 @@ START_TEST(nothing_to_do) {
         struct attention_task task = {
             {.type = KV_F32, .head_dim = 2, .block = 16, .parts = 2, .part = 1, .tokens = 1},
             {1, &position, near, near, out, &max, &sum}};
-        ck_assert(attention_run(isa, ATTENTION_GROUPED, 4, NULL, 0));
-        ck_assert(attention_run(isa, ATTENTION_GROUPED, 4, &task, 1));
-        ck_assert(out[0] == 0 && out[1] == 0 && max == -INFINITY && sum == 0);
+        REQUIRE(attention_run(isa, ATTENTION_GROUPED, 4, NULL, 0));
+        REQUIRE(attention_run(isa, ATTENTION_GROUPED, 4, &task, 1));
+        REQUIRE(out[0] == 0 && out[1] == 0 && max == -INFINITY && sum == 0);
     }
 }
 END_TEST
@@ -567,16 +586,16 @@ START_TEST(not_finite_comes_out) {
                                                             .scale = 2});
     for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
         int64_t row = 7, near = 155 * 32, far = 20 * 32;
-        ck_assert(finite_after(isa, f->query_near, f->query_near[0], f, row));
-        ck_assert(!finite_after(isa, f->query_near + row * 32 + 3, NAN, f, row));
-        ck_assert(!finite_after(isa, f->query_far + row * 32 + 31, NAN, f, row));
-        ck_assert(!finite_after(isa, f->query_far + row * 32 + 31, INFINITY, f, row));
-        ck_assert(!finite_after(isa, f->key_near + near + 1, NAN, f, row));
-        ck_assert(!finite_after(isa, f->key_far + far + 30, NAN, f, row));
-        ck_assert(!finite_after(isa, f->values + near, NAN, f, row));
-        ck_assert(!finite_after(isa, f->values + far + 5, INFINITY, f, row));
+        REQUIRE(finite_after(isa, f->query_near, f->query_near[0], f, row));
+        REQUIRE(!finite_after(isa, f->query_near + row * 32 + 3, NAN, f, row));
+        REQUIRE(!finite_after(isa, f->query_far + row * 32 + 31, NAN, f, row));
+        REQUIRE(!finite_after(isa, f->query_far + row * 32 + 31, INFINITY, f, row));
+        REQUIRE(!finite_after(isa, f->key_near + near + 1, NAN, f, row));
+        REQUIRE(!finite_after(isa, f->key_far + far + 30, NAN, f, row));
+        REQUIRE(!finite_after(isa, f->values + near, NAN, f, row));
+        REQUIRE(!finite_after(isa, f->values + far + 5, INFINITY, f, row));
         /* The other rows' queries are not this row's business. */
-        ck_assert(finite_after(isa, f->query_near + 3, NAN, f, row));
+        REQUIRE(finite_after(isa, f->query_near + 3, NAN, f, row));
     }
     fixture_free(f);
 }
@@ -599,10 +618,10 @@ START_TEST(overflow_comes_out) {
                                        .values = values,
                                        .ring_values = 1},
                                       {1, &position, query, NULL, out, &max, &sum}};
-        ck_assert(attention_run(isa, ATTENTION_ALL_NEAR, 1, &task, 1));
+        REQUIRE(attention_run(isa, ATTENTION_ALL_NEAR, 1, &task, 1));
         memcpy(partial, (float[]){out[0], out[1], max, sum}, sizeof partial);
         attention_merge(partial, 1, 4, 2, merged);
-        ck_assert(!all_finite(merged, 2));
+        REQUIRE(!all_finite(merged, 2));
     }
 }
 END_TEST
@@ -615,47 +634,37 @@ START_TEST(merging) {
     ck_assert_float_eq_tol(out[0], 5.f / 3, 1e-6f);
     ck_assert_float_eq_tol(out[1], 50.f / 3, 1e-5f);
     attention_merge(two[2], 1, 4, 2, out);
-    ck_assert(out[0] == 0 && out[1] == 0);
+    REQUIRE(out[0] == 0 && out[1] == 0);
     two[1][3] = NAN;
     attention_merge(two[0], 3, 4, 2, out);
-    ck_assert(isnan(out[0]));
+    REQUIRE(isnan(out[0]));
     /* Far-apart maxima neither overflow nor vanish. */
     float far[2][4] = {{1, 1, -500, 1}, {3, 3, 500, 1}};
     attention_merge(far[0], 2, 4, 2, out);
-    ck_assert(out[0] == 3);
+    REQUIRE(out[0] == 3);
 }
 END_TEST
 
-static Suite *attention_suite(void) {
+int main(void) {
+    for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
+        if (isa > isa_available())
+            printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
     const TTest *const tests[] = {positions_of_the_check_table,
                                   shapes,
                                   text_lengths,
                                   window_sizes,
                                   random_cases,
                                   decoding,
+                                  rows_far_apart,
                                   tasks_together,
                                   nothing_to_do,
                                   not_finite_comes_out,
                                   overflow_comes_out,
-                                  merging};
+                                  merging,
+                                  NULL};
     Suite *suite = suite_create("attention");
-    TCase *cases = tcase_create("attention");
-    tcase_set_timeout(cases, 0);
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
-        tcase_add_test(cases, tests[i]);
-    suite_add_tcase(suite, cases);
-    return suite;
-}
-
-int main(void) {
-    for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
-        if (isa > isa_available())
-            printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
-    SRunner *runner = srunner_create(attention_suite());
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    suite_add(suite, "attention", tests);
+    int failed = suite_run(suite);
     printf("largest error, relative to the largest value: %.2g\n", error_largest);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed;
 }

@@ -1,6 +1,6 @@
 #include "partition/json.h"
 #include "partition/shape.h"
-#include "tests/files.h"
+#include "tests/testing.h"
 
 /* The published config of Llama-2-7b-hf, which names no rope_theta, as a base to change. */
 static const char base[] =
@@ -353,6 +353,43 @@ START_TEST(changed_bytes) {
 }
 END_TEST
 
+/* The readers of single fields, where a range holds 0 and negative numbers. */
+START_TEST(fields) {
+    static const char text[] =
+        "{\"i\": -3, \"r\": 2.5, \"s\": \"x\", \"n\": null, \"o\": {\"i\": 4}}";
+    json_t *root;
+    int64_t integer = 7;
+    double real = 7;
+    ck_assert_int_eq(json_parse_object("config.json", text, sizeof text - 1, &root), STATUS_OK);
+    ck_assert_int_eq(json_int("config.json", root, "i", true, -3, 9, &integer), STATUS_OK);
+    ck_assert_int_eq(integer, -3);
+    ck_assert_int_eq(json_int("config.json", root, "o.i", true, 4, 4, &integer), STATUS_OK);
+    ck_assert_int_eq(integer, 4);
+    ck_assert_int_eq(json_real_in("config.json", root, "i", true, -9, 9, &real), STATUS_OK);
+    ck_assert_double_eq(real, -3);
+    static const char *const absent[] = {"none", "n", "o.none", "none.i", "n.i"};
+    for (int i = 0; i < 5; i++) {
+        ck_assert_int_eq(json_int("config.json", root, absent[i], false, 0, 1, &integer),
+                         STATUS_OK);
+        ck_assert_int_eq(integer, 4);
+        check_refusal(
+            json_int("config.json", root, absent[i], true, 0, 1, &integer), absent[i],
+            path_of("%s: found nothing, expected an integer from 0 to 1; ", absent[i]).text);
+    }
+    static const char *const wrong[] = {"r", "s", "o"};
+    for (int i = 0; i < 3; i++)
+        check_refusal(json_int("config.json", root, wrong[i], false, -9, 9, &integer), wrong[i],
+                      "expected an integer from -9 to 9; ");
+    check_refusal(json_int("config.json", root, "i", false, -2, 9, &integer), "i", "found -3, ");
+    check_refusal(json_real_in("config.json", root, "s", false, -9, 9, &real), "s",
+                  "found \"x\", ");
+    check_refusal(json_real_in("config.json", root, "r", false, 0, 2, &real), "r", "found 2.5, ");
+    check_refusal(json_int("config.json", root, "s.i", false, 0, 1, &integer), "s",
+                  "s: found \"x\", expected an object; ");
+    json_decref(root);
+}
+END_TEST
+
 static void check_equal(const struct shape *a, const struct shape *b, const char *what) {
     ck_assert_msg(memcmp(a, b, sizeof *a) == 0, "%s: the two configs differ", what);
 }
@@ -502,27 +539,11 @@ END_TEST
 
 int main(void) {
     Suite *suite = suite_create("shape");
-    TCase *cases = tcase_create("shape");
-    tcase_add_test(cases, published_llama2);
-    tcase_add_test(cases, published_parameters);
-    tcase_add_test(cases, defaults_of_absent_fields);
-    tcase_add_test(cases, sliding_windows);
-    tcase_add_test(cases, rope_forms);
-    tcase_add_test(cases, rope_refusals);
-    tcase_add_test(cases, refusals);
-    tcase_add_test(cases, malformed);
-    tcase_add_test(cases, deep_nesting);
-    tcase_add_test(cases, changed_bytes);
-    tcase_add_test(cases, golden_forms);
-    tcase_add_test(cases, shared_models);
-    tcase_add_test(cases, unreadable);
-    tcase_add_test(cases, stop_ids);
-    tcase_add_test(cases, long_values);
-    suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    suite_add(suite, "shape",
+              (const TTest *const[]){published_llama2, published_parameters,
+                                     defaults_of_absent_fields, sliding_windows, rope_forms,
+                                     rope_refusals, refusals, malformed, deep_nesting,
+                                     changed_bytes, fields, golden_forms, shared_models, unreadable,
+                                     stop_ids, long_values, NULL});
+    return suite_run(suite);
 }

@@ -66,11 +66,14 @@ def command_of(arguments, ranks):
 
 
 def attempt(*arguments, ranks=1, stdin=None, environment=None, timeout=100):
-    """Runs quire and gives the Result, whatever it is. A run that hangs is an error."""
+    """Runs quire and gives the Result, whatever it is. A run that hangs is an error. `environment`
+    adds to the usual one, and takes away what is None."""
     command = command_of(arguments, ranks)
+    variables = {**ENVIRONMENT, **(environment or {})}
     with subprocess.Popen(command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-                          env={**ENVIRONMENT, **(environment or {})}) as process:
+                          env={name: value for name, value in variables.items()
+                               if value is not None}) as process:
         try:
             stdout, stderr = process.communicate(stdin, timeout)
         except subprocess.TimeoutExpired:
@@ -92,6 +95,13 @@ def run(*arguments, **keywords):
 def report(*arguments, **keywords):
     """Runs quire with --json - and gives the parsed report: stdout must hold nothing else."""
     return run(*arguments, "--json", "-", **keywords).json
+
+
+def instruction_sets():
+    """Those that this machine has, the highest last."""
+    levels = ["generic", "avx2", "avx512"]
+    understood = report("inspect", "-m", GOLDEN / "llama")["understood"]
+    return levels[:levels.index(understood["isa_available"]) + 1]
 
 
 def meshes(ranks, stages=2):

@@ -1,7 +1,8 @@
-/* Files for tests: a temporary directory of the test's own, what is written there, and where the
- * fixtures stand. Everything asserts, so a test reads on without checks. */
-#ifndef QUIRE_TESTS_FILES_H
-#define QUIRE_TESTS_FILES_H
+/* What the suites share: the program around a suite, a temporary directory of the test's own, what
+ * is written there, and where the fixtures stand. All of it asserts, so a test reads on without
+ * checks. */
+#ifndef QUIRE_TESTS_TESTING_H
+#define QUIRE_TESTS_TESTING_H
 
 #include <check.h>
 #include <ftw.h>
@@ -12,6 +13,31 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* For inner loops: Check writes a record of every assertion of its own that it passes. */
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg("%s", #condition);                                                        \
+    } while (0)
+
+/* Adds a case of these tests, NULL behind the last. */
+static inline void suite_add(Suite *suite, const char *name, const TTest *const *tests) {
+    TCase *cases = tcase_create(name);
+    for (; *tests; tests++)
+        tcase_add_test(cases, *tests);
+    suite_add_tcase(suite, cases);
+}
+
+/* Runs and frees a suite; what main returns. */
+static inline int suite_run(Suite *suite) {
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
 
 struct path {
     char text[1024];

@@ -1,0 +1,41 @@
+/* tokenizer.json, as the Hugging Face tokenizers library writes it. */
+#ifndef QUIRE_LAUNCH_TOKENIZER_JSON_H
+#define QUIRE_LAUNCH_TOKENIZER_JSON_H
+
+#include "launch/tokenizer_decode.h"
+#include "launch/tokenizer_pieces.h"
+
+struct tokenizer_json; /* opaque, immutable */
+
+/* Reads a tokenizer from memory [len bytes]; `file` is for messages. Errors: what is broken, a kind
+ * of any part that is not known. */
+enum status tokenizer_json_parse(const char *file, const char *text, int64_t len,
+                                 struct tokenizer_json **json);
+void tokenizer_json_close(struct tokenizer_json **json);
+
+/* One more than the largest id; a few words on the kind (static). */
+int64_t tokenizer_json_size(const struct tokenizer_json *json);
+const char *tokenizer_json_kind(const struct tokenizer_json *json);
+
+/* The id of a token by its string, an added one first; -1 when there is none. */
+int32_t tokenizer_json_find(const struct tokenizer_json *json, const char *text, int64_t len);
+
+/* The tokens that the template puts in front of a text and behind it (borrowed); false when there
+ * is no template. */
+struct token_ids {
+    const int32_t *ids; /* [count] */
+    int64_t count;
+};
+bool tokenizer_json_template(const struct tokenizer_json *json, struct token_ids *front,
+                             struct token_ids *back);
+
+/* Appends the tokens of a text [len bytes, valid UTF-8], without the template's. */
+enum status tokenizer_json_encode(const struct tokenizer_json *json, const char *text, int64_t len,
+                                  struct token_list *out);
+
+/* For decoding: the steps, and the string that they take for an id (borrowed), NULL for a special
+ * token and for ids without a token. */
+const struct decode_steps *tokenizer_json_decoder(const struct tokenizer_json *json);
+const char *tokenizer_json_text(const struct tokenizer_json *json, int64_t id, int64_t *len);
+
+#endif

@@ -1,0 +1,585 @@
+/* The kernels besides attention: 16-bit floats, the cache's layout, the small operations, matrix
+ * products, the choice of the instruction level, and sampling. Expected values come from the
+ * definitions in double precision, from exact arithmetic, or from published vectors. */
+#include "kernels/cpu.h"
+#include "kernels/elementwise.h"
+#include "kernels/elementwise_level.h"
+#include "kernels/gemm.h"
+#include "kernels/half.h"
+#include "kernels/kv.h"
+#include "kernels/sample.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t random_state;
+
+static uint64_t random_bits(void) {
+    random_state += 0x9e3779b97f4a7c15u;
+    uint64_t z = random_state;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+static float random_float(float low, float high) {
+    return low + (high - low) * ((float)(random_bits() >> 40) * 0x1p-24f);
+}
+
+static float float_of(uint32_t bits) {
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+static uint32_t bits_of(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+/* Value of a 16-bit float with so many bits of exponent and fraction, from the definition. */
+static double half_value(uint32_t h, int exponent_bits, int fraction_bits) {
+    int exponent = (int)(h >> fraction_bits) & ((1 << exponent_bits) - 1);
+    int bias = (1 << (exponent_bits - 1)) - 1;
+    double fraction = ldexp(h & ((1u << fraction_bits) - 1), -fraction_bits);
+    double sign = h & 0x8000u ? -1 : 1;
+    if (exponent == (1 << exponent_bits) - 1)
+        return fraction != 0 ? NAN : sign * INFINITY;
+    return sign * (exponent ? ldexp(1 + fraction, exponent - bias) : ldexp(fraction, 1 - bias));
+}
+
+START_TEST(half_widened) {
+    for (uint32_t h = 0; h < 0x10000; h++) {
+        double bf16 = half_value(h, 8, 7), f16 = half_value(h, 5, 10);
+        float a = bf16_to_f32((uint16_t)h), b = f16_to_f32((uint16_t)h);
+        REQUIRE(isnan(bf16) ? isnan(a) : a == bf16 && !signbit(a) == !signbit(bf16));
+        REQUIRE(isnan(f16) ? isnan(b) : b == f16 && !signbit(b) == !signbit(f16));
+    }
+}
+END_TEST
+
+/* Nearest, the even one of two: checked against the distances to both neighbours. */
+START_TEST(half_rounded) {
+    for (int n = 0; n < 200000; n++) {
+        float f = float_of((uint32_t)random_bits());
+        if (n % 4 == 0) /* halfway between two */
+            f = float_of((bits_of(f) & 0xffff0000u) | 0x8000u);
+        if (isnan(f) || fabsf(f) >= 0x1.fep127f)
+            continue;
+        uint16_t h = bf16_from_f32(f);
+        uint16_t below = (uint16_t)(bits_of(f) >> 16); /* towards zero */
+        double low = fabs(f - half_value(below, 8, 7)),
+               high = fabs(f - half_value(below + 1u, 8, 7));
+        REQUIRE(h == (low < high || (low == high && below % 2 == 0) ? below : below + 1));
+    }
+    REQUIRE(isinf(bf16_to_f32(bf16_from_f32(INFINITY))));
+    REQUIRE(bf16_to_f32(bf16_from_f32(-INFINITY)) == -INFINITY);
+    REQUIRE(isinf(bf16_to_f32(bf16_from_f32(0x1.fffffep127f)))); /* rounds up out of range */
+    /* A NaN whose payload is cut off must not become infinity, nor one that carries. */
+    REQUIRE(isnan(bf16_to_f32(bf16_from_f32(float_of(0x7f800001u)))));
+    REQUIRE(isnan(bf16_to_f32(bf16_from_f32(float_of(0xffffffffu)))));
+    REQUIRE(signbit(bf16_to_f32(bf16_from_f32(-0.f))));
+}
+END_TEST
+
+/* Where the header says that a key and a value stand. */
+START_TEST(kv_layout) {
+    enum { d = 6, BLOCK = 32 };
+    float key[d], value[d], f32[2][BLOCK * d];
+    uint16_t bf16[2][BLOCK * d];
+    for (int64_t slot = 0; slot < BLOCK; slot++) {
+        for (int64_t i = 0; i < d; i++) {
+            key[i] = (float)(slot * 8 + i);
+            value[i] = -key[i];
+        }
+        kv_put_key(KV_F32, f32[0], slot, d, key);
+        kv_put_value(KV_F32, f32[1], slot, d, value);
+        kv_put_key(KV_BF16, bf16[0], slot, d, key);
+        kv_put_value(KV_BF16, bf16[1], slot, d, value);
+    }
+    float(*keys)[d][16] = (void *)f32[0], (*values)[d] = (void *)f32[1];
+    uint16_t(*keys16)[d / 2][16][2] = (void *)bf16[0], (*values16)[d][2] = (void *)bf16[1];
+    for (int64_t slot = 0; slot < BLOCK; slot++)
+        for (int64_t i = 0; i < d; i++) {
+            float expected = (float)(slot * 8 + i);
+            REQUIRE(keys[slot / 16][i][slot % 16] == expected);
+            REQUIRE(values[slot][i] == -expected);
+            REQUIRE(bf16_to_f32(keys16[slot / 16][i / 2][slot % 16][i % 2]) == expected);
+            REQUIRE(bf16_to_f32(values16[slot / 2][i][slot % 2]) == -expected);
+        }
+}
+END_TEST
+
+START_TEST(kv_rounding) {
+    float x[3] = {1 + 0x1p-9f, 3.14159274f, NAN};
+    kv_round(KV_F32, x, 2);
+    REQUIRE(x[0] == 1 + 0x1p-9f && x[1] == 3.14159274f);
+    kv_round(KV_BF16, x, 3);
+    REQUIRE(x[0] == 1 && x[1] == 3.140625f && isnan(x[2]));
+}
+END_TEST
+
+START_TEST(norm) {
+    static const int64_t widths[] = {1, 7, 64, 300};
+    for (int n = 0; n < 4; n++) {
+        int64_t width = widths[n];
+        float x[3 * 300], weight[300], out[3 * 300];
+        for (int64_t i = 0; i < 3 * width; i++)
+            x[i] = random_float(-3, 3);
+        for (int64_t i = 0; i < width; i++)
+            weight[i] = random_float(0, 2);
+        rms_norm(x, weight, 1e-5, 3, width, out);
+        for (int64_t t = 0; t < 3; t++) {
+            double square = 0;
+            for (int64_t i = 0; i < width; i++)
+                square += (double)x[t * width + i] * x[t * width + i];
+            for (int64_t i = 0; i < width; i++) {
+                double expected =
+                    x[t * width + i] * weight[i] / sqrt(square / (double)width + 1e-5);
+                REQUIRE(fabs(out[t * width + i] - expected) <= 3e-7 * fabs(expected));
+            }
+        }
+        rms_norm(x, weight, 1e-5, 3, width, x);
+        ck_assert_mem_eq(x, out, (size_t)(3 * width) * sizeof *x);
+    }
+    float zero[2] = {0, 0}, one[2] = {1, 1};
+    rms_norm(zero, one, 1e-5, 1, 2, zero);
+    REQUIRE(zero[0] == 0 && zero[1] == 0);
+    rms_norm(zero, one, 1e-5, 0, 2, zero);
+}
+END_TEST
+
+/* Every level, every tail, every size of the argument. Relative error: exp within 1.2e-7, a sum, a
+ * quotient and a product of half a unit (6e-8) each. */
+START_TEST(silu) {
+    static silu_multiply_function *const levels[ISA_COUNT] = {
+        silu_multiply_generic, silu_multiply_avx2, silu_multiply_avx512};
+    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
+        for (int64_t n = 0; n < 70; n++) {
+            float gate[71], up[71], before[71];
+            for (int64_t i = 0; i <= n; i++) {
+                before[i] = gate[i] = random_float(-1, 1) * (float)(1 << i % 7) * 1.3f;
+                up[i] = random_float(-2, 2);
+            }
+            levels[isa](gate, up, n);
+            for (int64_t i = 0; i < n; i++) {
+                double x = before[i], expected = x / (1 + exp(-x)) * up[i];
+                REQUIRE(fabs(gate[i] - expected) <= 3.2e-7 * fabs(expected) + 1e-37);
+            }
+            REQUIRE(gate[n] == before[n]); /* what lies behind is not touched */
+        }
+        float gate[5] = {NAN, 200, -200, INFINITY, 0}, up[5] = {1, 1, 1, 1, 1};
+        levels[isa](gate, up, 5);
+        REQUIRE(isnan(gate[0]) && gate[1] == 200 && fabsf(gate[2]) < 1e-37f);
+        REQUIRE(gate[3] == INFINITY && gate[4] == 0);
+    }
+}
+END_TEST
+
+/* More than one thread's piece, through the product's own entrances. */
+START_TEST(long_arrays) {
+    enum { N = 100003 };
+    float *x = malloc(N * sizeof *x), *y = malloc(N * sizeof *y), *z = malloc(N * sizeof *z);
+    for (int i = 0; i < N; i++) {
+        x[i] = z[i] = random_float(-5, 5);
+        y[i] = random_float(-5, 5);
+    }
+    silu_multiply(z, y, N);
+    for (int i = 0; i < N; i++) {
+        double expected = x[i] / (1 + exp(-(double)x[i])) * y[i];
+        REQUIRE(fabs(z[i] - expected) <= 3.2e-7 * fabs(expected));
+    }
+    memcpy(z, x, N * sizeof *z);
+    add_to(z, y, N);
+    for (int i = 0; i < N; i++)
+        REQUIRE(z[i] == x[i] + y[i]);
+    REQUIRE(all_finite(x, N));
+    static const int at[] = {0, 1, 15, 16, 50000, N - 1};
+    static const float bad[] = {NAN, -NAN, INFINITY, -INFINITY};
+    for (int i = 0; i < 6; i++)
+        for (int k = 0; k < 4; k++) {
+            float kept = x[at[i]];
+            x[at[i]] = bad[k];
+            REQUIRE(!all_finite(x, N));
+            REQUIRE(all_finite(x, at[i]));
+            x[at[i]] = kept;
+        }
+    x[3] = 0x1.fffffep127f;
+    x[4] = 0x1p-149f;
+    REQUIRE(all_finite(x, N));
+    free(x);
+    free(y);
+    free(z);
+}
+END_TEST
+
+START_TEST(rotary) {
+    enum { d = 10, COUNT = 4 };
+    static const int64_t positions[COUNT] = {0, 1, 12345, 1000003};
+    double frequencies[d / 2];
+    float cosines[COUNT * d / 2], sines[COUNT * d / 2], x[d], out[d];
+    for (int i = 0; i < d / 2; i++)
+        frequencies[i] = pow(10000, -2.0 * i / d);
+    rope_tables(positions, COUNT, frequencies, d, cosines, sines);
+    for (int t = 0; t < COUNT; t++) {
+        for (int i = 0; i < d; i++)
+            x[i] = random_float(-2, 2);
+        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d, 0.25f, out);
+        for (int i = 0; i < d / 2; i++) {
+            /* A product in long double keeps the angle of a large position. */
+            double angle = (double)remainderl((long double)positions[t] * frequencies[i],
+                                              2 * 3.14159265358979323846264338327950288L);
+            double a = x[i], b = x[i + d / 2];
+            ck_assert_double_eq_tol(cosines[t * d / 2 + i], cos(angle), 7e-8);
+            ck_assert_double_eq_tol(sines[t * d / 2 + i], sin(angle), 7e-8);
+            ck_assert_double_eq_tol(out[i], 0.25 * (a * cos(angle) - b * sin(angle)), 3e-7);
+            ck_assert_double_eq_tol(out[i + d / 2], 0.25 * (b * cos(angle) + a * sin(angle)), 3e-7);
+        }
+        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d, 0.25f, x);
+        ck_assert_mem_eq(x, out, sizeof x);
+    }
+}
+END_TEST
+
+/* Small whole numbers, so that every sum is exact and any order of it equal. */
+static void gemm_check(int64_t T, int64_t N, int64_t K) {
+    float *x = malloc((size_t)(T * K + 1) * sizeof *x),
+          *w = malloc((size_t)(N * K + 1) * sizeof *w);
+    float *y = malloc((size_t)(T * N + 1) * sizeof *y);
+    for (int64_t i = 0; i < T * K; i++)
+        x[i] = (float)(random_bits() % 15) - 7;
+    for (int64_t i = 0; i < N * K; i++)
+        w[i] = (float)(random_bits() % 15) - 7;
+    for (int64_t i = 0; i <= T * N; i++)
+        y[i] = 0.5f;
+    gemm_xwt(T, N, K, x, w, y);
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t n = 0; n < N; n++) {
+            float expected = 0;
+            for (int64_t k = 0; k < K; k++)
+                expected += x[t * K + k] * w[n * K + k];
+            if (y[t * N + n] != expected)
+                ck_abort_msg("T %lld N %lld K %lld", (long long)T, (long long)N, (long long)K);
+        }
+    REQUIRE(y[T * N] == 0.5f);
+    free(x);
+    free(w);
+    free(y);
+}
+
+START_TEST(gemm) {
+    static const int64_t sizes[] = {0, 1, 2, 3, 7, 9, 17, 64, 130};
+    enum { SIZES = sizeof sizes / sizeof *sizes };
+    gemm_init();
+    for (int threads = 1; threads <= 6; threads += threads < 3 ? 1 : 3) {
+        omp_set_num_threads(threads);
+        for (int t = 0; t < SIZES; t++)
+            for (int n = 0; n < SIZES; n++)
+                for (int k = 0; k < SIZES; k++)
+                    gemm_check(sizes[t], sizes[n], sizes[k]);
+        gemm_check(1, 1001, 700);
+        gemm_check(5, 777, 1025);
+        gemm_check(200, 300, 257);
+        gemm_check(1000, 3, 100);
+    }
+    omp_set_num_threads(omp_get_num_procs());
+}
+END_TEST
+
+START_TEST(gemm_core_choice) {
+    static const struct {
+        enum isa isa;
+        const char *core, *set_by_user, *wanted;
+    } rows[] = {
+        /* the right ones stay */
+        {ISA_AVX512, "SkylakeX", NULL, NULL},
+        {ISA_AVX512, "Cooperlake", NULL, NULL},
+        {ISA_AVX512, "SapphireRapids", NULL, NULL},
+        {ISA_AVX2, "Haswell", NULL, NULL},
+        {ISA_AVX2, "Zen", NULL, NULL},
+        {ISA_GENERIC, "Nehalem", NULL, NULL},
+        {ISA_GENERIC, "Prescott", NULL, NULL},
+        /* processors after OpenBLAS's time */
+        {ISA_AVX512, "Haswell", NULL, "SkylakeX"},
+        {ISA_AVX512, "Zen", NULL, "SkylakeX"},
+        {ISA_AVX512, "Prescott", NULL, "SkylakeX"},
+        {ISA_AVX2, "Prescott", NULL, "Haswell"},
+        {ISA_AVX2, "Sandybridge", NULL, "Haswell"},
+        /* limited by QUIRE_ISA */
+        {ISA_AVX2, "SkylakeX", NULL, "Haswell"},
+        {ISA_AVX2, "Cooperlake", NULL, "Haswell"},
+        {ISA_GENERIC, "Haswell", NULL, "Prescott"},
+        {ISA_GENERIC, "Sandybridge", NULL, "Prescott"},
+        {ISA_GENERIC, "SkylakeX", NULL, "Prescott"},
+        /* what was set stays, and ends the loop */
+        {ISA_AVX512, "Haswell", "Haswell", NULL},
+        {ISA_AVX512, "Haswell", "", NULL},
+        {ISA_GENERIC, "SkylakeX", "SkylakeX", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ck_assert_pstr_eq(gemm_core_choose(rows[i].isa, rows[i].core, rows[i].set_by_user),
+                          rows[i].wanted);
+    setenv("OPENBLAS_CORETYPE", gemm_core(), 1);
+    ck_assert_ptr_null(gemm_core_wanted());
+    unsetenv("OPENBLAS_CORETYPE");
+    ck_assert_ptr_nonnull(strstr(gemm_library(), "OpenBLAS"));
+}
+END_TEST
+
+START_TEST(isa_from_environment) {
+    enum isa isa;
+    const char *kept = getenv("QUIRE_ISA");
+    char *saved = kept ? strdup(kept) : NULL;
+    unsetenv("QUIRE_ISA");
+    REQUIRE(isa_chosen(&isa) && isa == isa_available());
+    for (enum isa level = ISA_GENERIC; level < ISA_COUNT; level++) {
+        setenv("QUIRE_ISA", isa_name(level), 1);
+        REQUIRE(isa_chosen(&isa) == (level <= isa_available()));
+        ck_assert_int_eq(isa, level <= isa_available() ? level : isa_available());
+    }
+    static const char *const wrong[] = {"sse", "AVX2", "avx2 ", "avx5"};
+    for (int i = 0; i < 4; i++) {
+        setenv("QUIRE_ISA", wrong[i], 1);
+        REQUIRE(!isa_chosen(&isa) && isa == isa_available());
+    }
+    ck_assert_str_eq(isa_name(ISA_GENERIC), "generic");
+    ck_assert_str_eq(isa_name(ISA_AVX2), "avx2");
+    ck_assert_str_eq(isa_name(ISA_AVX512), "avx512");
+    unsetenv("QUIRE_ISA");
+    if (saved)
+        setenv("QUIRE_ISA", saved, 1);
+    free(saved);
+}
+END_TEST
+
+/* The known answers that the authors of the generator publish (Random123, kat_vectors). */
+START_TEST(philox_known_answers) {
+    static const uint32_t vectors[3][10] = {
+        {0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+        {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
+         0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
+         0x94fdcceb, 0x5001e420, 0x24126ea1}};
+    for (int i = 0; i < 3; i++) {
+        uint32_t words[4];
+        memcpy(words, vectors[i], sizeof words);
+        philox_block(words, vectors[i][4], vectors[i][5]);
+        ck_assert_mem_eq(words, vectors[i] + 6, sizeof words);
+    }
+}
+END_TEST
+
+/* P(noise < x) = exp(-exp(-x)); seed, position and id all count, with all their bits. */
+START_TEST(gumbel) {
+    enum { N = 100000 };
+    int below[5] = {0};
+    for (int i = 0; i < N; i++) {
+        double noise = gumbel_noise(7, i / 100, i % 100);
+        REQUIRE(isfinite(noise));
+        for (int k = 0; k < 5; k++)
+            below[k] += noise < k - 1;
+    }
+    for (int k = 0; k < 5; k++) {
+        double p = exp(-exp(-(k - 1.0))), sigma = sqrt(p * (1 - p) / N);
+        REQUIRE(fabs(below[k] / (double)N - p) <= 4 * sigma);
+    }
+    double noise = gumbel_noise(7, 5, 3);
+    REQUIRE(noise == gumbel_noise(7, 5, 3));
+    REQUIRE(noise != gumbel_noise(8, 5, 3) && noise != gumbel_noise(7 + (1ull << 32), 5, 3));
+    REQUIRE(noise != gumbel_noise(7, 6, 3) && noise != gumbel_noise(7, 5 + (1ll << 32), 3));
+    REQUIRE(noise != gumbel_noise(7, 5, 4));
+}
+END_TEST
+
+/* Against sorting everything, with many ties. */
+START_TEST(best_candidates) {
+    for (int n = 0; n < 200; n++) {
+        float logits[150];
+        struct candidate all[150], top[150];
+        int64_t count = (int64_t)(random_bits() % 150), want = (int64_t)(random_bits() % 160);
+        for (int64_t i = 0; i < count; i++) {
+            logits[i] = n % 2 ? (float)(random_bits() % 9) : random_float(-9, 9);
+            if (i % 17 == 3)
+                logits[i] = -INFINITY;
+            all[i] = (struct candidate){logits[i], 1000 + (int32_t)i};
+        }
+        candidates_sort(all, count);
+        for (int64_t i = 1; i < count; i++)
+            REQUIRE(all[i - 1].logit > all[i].logit ||
+                    (all[i - 1].logit == all[i].logit && all[i - 1].id < all[i].id));
+        int64_t kept = candidates_top(logits, count, 1000, want, top);
+        ck_assert_int_eq(kept, want < count ? want : count);
+        for (int64_t i = 0; i < kept; i++)
+            REQUIRE(top[i].id == all[i].id && top[i].logit == all[i].logit);
+    }
+}
+END_TEST
+
+START_TEST(log_sums) {
+    float logits[100];
+    for (int i = 0; i < 100; i++)
+        logits[i] = i % 10 == 4 ? -INFINITY : random_float(-30, 30);
+    double scale = 1 / 0.7, sum = 0;
+    for (int i = 0; i < 100; i++)
+        sum += exp(scale * logits[i]);
+    struct log_sum merged = log_sum_of(logits, 0, scale);
+    REQUIRE(merged.max == -INFINITY && merged.sum == 0);
+    REQUIRE(log_sum_value(merged, scale) == -INFINITY);
+    for (int i = 0; i < 100; i += 20)
+        merged = log_sum_merge(merged, log_sum_of(logits + i, 20, scale), scale);
+    ck_assert_double_eq_tol(log_sum_value(merged, scale), log(sum), 1e-12);
+    ck_assert_double_eq_tol(log_sum_value(log_sum_of(logits, 100, scale), scale), log(sum), 1e-12);
+    float none[2] = {-INFINITY, -INFINITY}, huge[2] = {30000, 30000};
+    struct log_sum empty = log_sum_of(none, 2, scale);
+    REQUIRE(empty.max == -INFINITY && empty.sum == 0);
+    REQUIRE(log_sum_merge(empty, empty, scale).sum == 0);
+    ck_assert_double_eq_tol(log_sum_value(log_sum_of(huge, 2, 1), 1), 30000 + log(2), 1e-9);
+}
+END_TEST
+
+/* Logits whose probabilities at temperature 1 are 0.5, 0.25, 0.125, 0.0625, 0.0625. */
+static const struct candidate halves[5] = {
+    {0, 10}, {-0.6931472f, 11}, {-1.3862944f, 12}, {-2.0794415f, 13}, {-2.0794415f, 14}};
+
+/* Which of the candidates ever come out, as bits; 0 when more are needed. */
+static unsigned chosen(int64_t n, int64_t vocab, double temperature, int64_t top_k, double top_p) {
+    struct sample_options options = {temperature, top_k, top_p, 1};
+    float logits[5];
+    for (int i = 0; i < 5; i++)
+        logits[i] = halves[i].logit;
+    struct log_sum total = log_sum_of(logits, 5, temperature > 0 ? 1 / temperature : 1);
+    unsigned found = 0;
+    for (int64_t position = 0; position < 2000; position++) {
+        bool need_more = true;
+        int64_t i = sample_choose(halves, n, vocab, total, &options, position, &need_more);
+        if (need_more)
+            return 0;
+        REQUIRE(i >= 0 && i < n);
+        found |= 1u << i;
+    }
+    return found;
+}
+
+START_TEST(choices) {
+    ck_assert_uint_eq(chosen(5, 5, 0, 0, 1), 1); /* greedy */
+    ck_assert_uint_eq(chosen(1, 5, 0, 3, 0.9), 1);
+    ck_assert_uint_eq(chosen(5, 5, 1, 0, 1), 31);
+    ck_assert_uint_eq(chosen(5, 5, 1, 3, 1), 7);
+    ck_assert_uint_eq(chosen(5, 5, 1, 1, 1), 1);
+    ck_assert_uint_eq(chosen(5, 5, 1, 100, 1), 31);
+    /* top-p: the smallest leading set that reaches p */
+    ck_assert_uint_eq(chosen(5, 5, 1, 0, 0.4), 1);
+    ck_assert_uint_eq(chosen(5, 5, 1, 0, 0.6), 3);
+    ck_assert_uint_eq(chosen(5, 5, 1, 0, 0.8), 7);
+    ck_assert_uint_eq(chosen(5, 5, 1, 0, 0), 1);
+    /* after top-k the shares are of what is kept: 4/7, 2/7, 1/7 */
+    ck_assert_uint_eq(chosen(5, 5, 1, 3, 0.55), 1);
+    ck_assert_uint_eq(chosen(5, 5, 1, 3, 0.6), 3);
+    ck_assert_uint_eq(chosen(5, 5, 1, 3, 0.9), 7);
+    /* after the temperature: at 0.5 the shares are 64, 16, 4, 1, 1 of 86 */
+    ck_assert_uint_eq(chosen(5, 5, 0.5, 0, 0.74), 1);
+    ck_assert_uint_eq(chosen(5, 5, 0.5, 0, 0.75), 3);
+    ck_assert_uint_eq(chosen(5, 5, 0.5, 0, 0.95), 7);
+}
+END_TEST
+
+START_TEST(choices_that_need_more) {
+    ck_assert_uint_eq(chosen(2, 5, 1, 0, 0.6), 3); /* the two have 0.75 */
+    ck_assert_uint_eq(chosen(2, 5, 1, 0, 0.8), 0);
+    ck_assert_uint_eq(chosen(4, 5, 1, 0, 1), 0);
+    ck_assert_uint_eq(chosen(2, 5, 1, 3, 1), 0);
+    ck_assert_uint_eq(chosen(2, 5, 1, 2, 1), 3);
+    ck_assert_uint_eq(chosen(3, 5, 1, 4, 0.3), 0); /* the shares of four need the fourth */
+    ck_assert_uint_eq(chosen(2, 2, 1, 0, 1), 3);
+    ck_assert_uint_eq(chosen(2, 2, 1, 0, 0.99), 3); /* all there are, whatever they reach */
+    ck_assert_uint_eq(chosen(2, 2, 1, 7, 1), 3);
+}
+END_TEST
+
+/* Shards of any size, and everything as candidates, choose the same token. */
+START_TEST(shards_agree) {
+    enum { VOCAB = 300 };
+    float logits[VOCAB];
+    struct candidate all[VOCAB];
+    for (int i = 0; i < VOCAB; i++)
+        logits[i] = i % 13 == 5 ? -INFINITY : random_float(-4, 4);
+    candidates_top(logits, VOCAB, 0, VOCAB, all);
+    struct sample_options options = {0.8, 0, 1, 99};
+    struct log_sum total = log_sum_of(logits, VOCAB, 1 / options.temperature);
+    for (int64_t position = 0; position < 500; position++) {
+        bool need_more;
+        int32_t expected =
+            all[sample_choose(all, VOCAB, VOCAB, total, &options, position, &need_more)].id;
+        REQUIRE(!need_more);
+        int32_t best = -1;
+        double best_value = -INFINITY;
+        for (int32_t first = 0; first < VOCAB; first += 1 + (int32_t)(position % 70)) {
+            int64_t n = 1 + position % 70;
+            double value;
+            int32_t id = sample_perturbed(logits + first, n < VOCAB - first ? n : VOCAB - first,
+                                          first, &options, position, &value);
+            if (value > best_value) {
+                best = id;
+                best_value = value;
+            }
+        }
+        ck_assert_int_eq(best, expected);
+    }
+    float none[3] = {-INFINITY, -INFINITY, -INFINITY};
+    double value;
+    ck_assert_int_eq(sample_perturbed(none, 3, 40, &options, 0, &value), 40);
+    REQUIRE(value == -INFINITY);
+}
+END_TEST
+
+/* How often a token comes is its softmax probability at the temperature. */
+START_TEST(frequencies_of_samples) {
+    static const float logits[4] = {1, 0.5f, -0.5f, -2};
+    enum { N = 40000 };
+    struct sample_options options = {0.7, 0, 1, 12345};
+    int counts[4] = {0};
+    double sum = 0, value;
+    for (int64_t position = 0; position < N; position++)
+        counts[sample_perturbed(logits, 4, 0, &options, position, &value)]++;
+    for (int i = 0; i < 4; i++)
+        sum += exp(logits[i] / 0.7);
+    for (int i = 0; i < 4; i++) {
+        double p = exp(logits[i] / 0.7) / sum, sigma = sqrt(p * (1 - p) / N);
+        REQUIRE(fabs(counts[i] / (double)N - p) <= 4 * sigma);
+    }
+}
+END_TEST
+
+int main(void) {
+    for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
+        if (isa > isa_available())
+            printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
+    const TTest *const tests[] = {half_widened,
+                                  half_rounded,
+                                  kv_layout,
+                                  kv_rounding,
+                                  norm,
+                                  silu,
+                                  long_arrays,
+                                  rotary,
+                                  gemm,
+                                  gemm_core_choice,
+                                  isa_from_environment,
+                                  philox_known_answers,
+                                  gumbel,
+                                  best_candidates,
+                                  log_sums,
+                                  choices,
+                                  choices_that_need_more,
+                                  shards_agree,
+                                  frequencies_of_samples,
+                                  NULL};
+    Suite *suite = suite_create("kernels");
+    suite_add(suite, "kernels", tests);
+    return suite_run(suite);
+}
