@@ -32,10 +32,12 @@ static bool core_is_of(const char *core, enum isa isa) {
     return false;
 }
 
-const char *gemm_core_choose(enum isa isa, const char *core, const char *set_by_user) {
+const char *gemm_core_choose(enum isa isa, const char *core, const char *variable) {
     /* The lowest of each level, which every processor of the level runs. */
     static const char *const lowest[ISA_COUNT] = {"Prescott", "Haswell", "SkylakeX"};
-    return set_by_user || core_is_of(core, isa) ? NULL : lowest[isa];
+    if (core_is_of(core, isa) || (variable && strcmp(variable, lowest[isa]) == 0))
+        return NULL;
+    return lowest[isa];
 }
 
 const char *gemm_core_wanted(void) {

@@ -17,15 +17,16 @@ const char *gemm_core(void);
 const char *gemm_library(void);
 
 /* The value for OPENBLAS_CORETYPE with which this process should be started anew, or NULL when
- * OpenBLAS already runs its right core: OpenBLAS 0.3.21 does not know processors after its time and
- * falls to AVX2 where AVX-512 is there, and QUIRE_ISA limits it too. It reads the variable when it
- * is loaded, so the program must set it and execute itself again. A value that the user set stays.
- */
+ * OpenBLAS already runs a core of the instruction level (or was asked to and does not have it).
+ * OpenBLAS 0.3.21 does not know processors after its time and falls to AVX2 where AVX-512 is there.
+ * It reads the variable when it is loaded, so the program must set it and execute itself again. A
+ * variable that names a core of another level, as cluster profiles set for other programs, gives
+ * way: QUIRE_ISA alone chooses the level. */
 const char *gemm_core_wanted(void);
 
 /* The same as a function of the level, the core OpenBLAS runs with and OPENBLAS_CORETYPE (NULL: not
  * set). */
-const char *gemm_core_choose(enum isa isa, const char *core, const char *set_by_user);
+const char *gemm_core_choose(enum isa isa, const char *core, const char *variable);
 
 /* Called once before the first product: OpenBLAS's own threads off. */
 void gemm_init(void);

@@ -8,8 +8,7 @@
 
 static const char published[] = "restore the file as it was published";
 
-/* -- the table of merges ------------------------------------------------------------------------
- */
+/* -- the table of merges ----------------------------------------------------------------------- */
 
 static int64_t slot_of(const struct bpe_model *model, int32_t left, int32_t right) {
     uint64_t key = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
@@ -43,23 +42,21 @@ static bool join(const void *data, const char *text, const struct bpe_symbol *le
     return merge->left >= 0;
 }
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static enum status read_vocabulary(struct bpe_model *model, const json_t *json) {
     const json_t *vocab = json_object_get(json, "vocab");
     if (!json_is_object(vocab))
-        return status_fail(model->file, "model.vocab", "found %s, expected an object; %s",
+        return status_fail(model->file, "vocab", "found %s, expected an object; %s",
                            json_words(vocab).text, published);
     for (void *item = json_object_iter((json_t *)vocab); item;
          item = json_object_iter_next((json_t *)vocab, item)) {
         const json_t *id = json_object_iter_value(item);
         const char *text = json_object_iter_key(item);
         if (!json_is_integer(id))
-            return status_fail(model->file, "model.vocab",
-                               "found %s for \"%.64s\", expected an id; %s", json_words(id).text,
-                               text, published);
-        TRY(vocabulary_add(&model->vocabulary, model->file, "model.vocab", text,
+            return status_fail(model->file, "vocab", "found %s for \"%.64s\", expected an id; %s",
+                               json_words(id).text, text, published);
+        TRY(vocabulary_add(&model->vocabulary, model->file, "vocab", text,
                            (int64_t)json_object_iter_key_len(item), json_integer_value(id)));
     }
     return STATUS_OK;
@@ -83,7 +80,7 @@ static enum status read_merge(const struct bpe_model *model, const json_t *json,
     const char *text = json_string_value(json);
     const char *space = text ? strchr(text, ' ') : NULL;
     if (!space || strchr(space + 1, ' '))
-        return status_fail(model->file, "model.merges", "found %s at %lld, expected two pieces; %s",
+        return status_fail(model->file, "merges", "found %s at %lld, expected two pieces; %s",
                            json_words(json).text, (long long)index, published);
     int64_t left_len = space - text;
     *merge = (struct merge_text){text, space + 1, left_len,
@@ -103,7 +100,7 @@ static enum status add_merge(struct bpe_model *model, const struct merge_text *m
         .rank = rank,
         .id = vocabulary_find(&model->vocabulary, *joined, len)};
     if (found.left < 0 || found.right < 0 || found.id < 0 || !merge->left_len || !merge->right_len)
-        return status_fail(model->file, "model.merges",
+        return status_fail(model->file, "merges",
                            "found a merge of \"%.*s\" and \"%.*s\" at %d, expected both and what "
                            "they make in the vocabulary; %s",
                            (int)(merge->left_len < 64 ? merge->left_len : 64), merge->left,
@@ -119,7 +116,7 @@ static enum status add_merge(struct bpe_model *model, const struct merge_text *m
 static enum status read_merges(struct bpe_model *model, const json_t *json) {
     const json_t *merges = json_object_get(json, "merges"), *item;
     if (!json_is_array(merges) || json_array_size(merges) > INT32_MAX)
-        return status_fail(model->file, "model.merges", "found %s, expected a list; %s",
+        return status_fail(model->file, "merges", "found %s, expected a list; %s",
                            json_words(merges).text, published);
     TRY(merges_open(model, (int64_t)json_array_size(merges)));
     char *joined = NULL;
@@ -146,7 +143,7 @@ static enum status refuse_others(const struct bpe_model *model, const json_t *js
     double dropout = 0;
     TRY(json_text(model->file, json, "type", false, &type));
     if (strcmp(type, "BPE") != 0)
-        return status_fail(model->file, "model.type",
+        return status_fail(model->file, "type",
                            "found \"%s\", expected \"BPE\"; use a model with such a tokenizer",
                            type);
     for (int i = 0; i < 2; i++) {
@@ -158,7 +155,7 @@ static enum status refuse_others(const struct bpe_model *model, const json_t *js
     }
     TRY(json_real_in(model->file, json, "dropout", false, 0, 1, &dropout));
     if (dropout != 0)
-        return status_fail(model->file, "model.dropout",
+        return status_fail(model->file, "dropout",
                            "found %g, expected none; set it to null in the file", dropout);
     return STATUS_OK;
 }
@@ -181,7 +178,7 @@ static enum status read_unknown(struct bpe_model *model, const json_t *json) {
 enum status bpe_model_read(const char *file, const json_t *json, struct bpe_model *model) {
     *model = (struct bpe_model){.file = file};
     if (!json_is_object(json))
-        return status_fail(file, "model", "found %s, expected an object; %s", json_words(json).text,
+        return status_fail(file, NULL, "found %s, expected an object; %s", json_words(json).text,
                            published);
     TRY(refuse_others(model, json));
     TRY(json_bool(file, json, "byte_fallback", false, &model->byte_fallback));
@@ -207,8 +204,7 @@ void bpe_model_close(struct bpe_model *model) {
     *model = (struct bpe_model){0};
 }
 
-/* -- encoding -----------------------------------------------------------------------------------
- */
+/* -- encoding ---------------------------------------------------------------------------------- */
 
 struct encoding {
     const struct bpe_model *model;
@@ -273,7 +269,7 @@ static enum status add_unknown(struct encoding *e, struct unknown *unknown, int6
     if (!e->model->has_unknown)
         return STATUS_OK;
     if (e->model->unknown < 0)
-        return status_fail(e->model->file, "model.unk_token",
+        return status_fail(e->model->file, "unk_token",
                            "found a text that needs it, expected it in the vocabulary; %s",
                            published);
     if (unknown->len && e->model->fuse_unknown) {

@@ -52,6 +52,15 @@ static enum status count_ranks(const struct inspection *in, int64_t *ranks) {
     return STATUS_OK;
 }
 
+/* Threads take memory too. Ranks that do not run are taken to share a node like this one. */
+static int64_t count_threads(const struct inspection *in) {
+    const struct session *s = &in->session;
+    int64_t ranks = mesh_ranks(in->mesh);
+    if (in->options->threads || ranks == s->dist.world.size)
+        return s->threads;
+    return at_least_one(s->machine.cpus_of_node / ranks);
+}
+
 static enum status choose_plan(struct inspection *in) {
     struct session *s = &in->session;
     int64_t ranks;
@@ -59,6 +68,7 @@ static enum status choose_plan(struct inspection *in) {
     TRY(mesh_complete(in->options->mesh, ranks, &s->shape, &in->mesh));
     in->length = in->options->length ? in->options->length : s->shape.context;
     in->sequence = session_sequence(s, false, in->length, in->length);
+    s->threads = count_threads(in);
     in->request = sequence_plan(&in->sequence, s->threads);
     s->bytes_needed = plan_largest(&s->shape, in->mesh, &in->request);
     TRY(plan_node_memory(&in->node_bytes, &in->node_source));
@@ -220,7 +230,8 @@ static enum status print_ranks(const struct inspection *in) {
         printf("SelfExtend with G=%" PRId64 ", w=%" PRId64, q->scheme.group, q->scheme.window);
     else
         printf("plain attention");
-    printf(", --kv %s, --chunk %" PRId64 "\n", kv_type_name(q->kv), q->chunk);
+    printf(", --kv %s, --chunk %" PRId64 ", --threads %" PRId64 "\n", kv_type_name(q->kv), q->chunk,
+           in->session.threads);
     table_open(&table, columns);
     for (int64_t i = 0; i < columns; i++)
         table_put(&table, "%s", heads[i]);

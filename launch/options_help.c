@@ -47,7 +47,7 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "Reads the text and writes the activations of the layers and sites asked for, in the "
          "order of the tokens, readable with h5py. The values do not depend on the number of "
          "ranks.",
-         "  mpirun -n 4 quire capture -m llama-2-7b -f book.txt -o book.h5 --layers 0-3,31 "
+         "  mpirun -n 4 quire capture -m llama-2-7b -f book.txt -o book.h5 --layers 0-3 "
          "--sites resid_post,q\n"},
 };
 

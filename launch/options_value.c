@@ -42,11 +42,15 @@ static bool read_real(const char *text, double *number) {
     return *end == '\0' && isfinite(*number);
 }
 
-/* Makes room for one more element of an owned array. */
+/* Makes room for one more element of an owned array, which doubles when its count reaches a power
+ * of two. */
 static enum status array_grow(void **array, int64_t count, size_t size) {
-    void *larger = realloc(*array, ((size_t)count + 1) * size);
+    if (count & (count - 1))
+        return STATUS_OK;
+    size_t bytes = (count ? 2 * (size_t)count : 1) * size;
+    void *larger = realloc(*array, bytes);
     if (!larger)
-        return status_no_memory("command line", (long long)(((size_t)count + 1) * size));
+        return status_no_memory("command line", (long long)bytes);
     *array = larger;
     return STATUS_OK;
 }

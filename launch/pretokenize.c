@@ -32,8 +32,7 @@ struct pretokenizer {
 static const char gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static enum status add(struct pretokenizer *p, struct step step) {
     enum status status = array_reserve(&p->steps, &p->capacity, p->count + 1, sizeof *p->steps);
@@ -64,11 +63,10 @@ static enum status read_split(struct pretokenizer *p, const char *file, const js
     const char *name = NULL;
     int chosen;
     TRY(json_text(file, json, "behavior", true, &name));
-    TRY(choose(file, "pre_tokenizer.behavior", name, names, 5, &chosen));
+    TRY(choose(file, "behavior", name, names, 5, &chosen));
     step.behavior = (enum behavior)chosen;
     TRY(json_bool(file, json, "invert", false, &step.invert));
-    TRY(pattern_open(file, "pre_tokenizer.pattern", json_object_get(json, "pattern"),
-                     &step.pattern));
+    TRY(pattern_open(file, "pattern", json_object_get(json, "pattern"), &step.pattern));
     return add(p, step);
 }
 
@@ -80,7 +78,7 @@ static enum status read_byte_level(struct pretokenizer *p, const char *file, con
         TRY(add(p, (struct step){.kind = PREFIX_SPACE}));
     if (use_regex) {
         struct step step = {.kind = SPLIT};
-        TRY(pattern_open_regex(file, "pre_tokenizer", gpt2, (int64_t)strlen(gpt2), &step.pattern));
+        TRY(pattern_open_regex(file, "pattern", gpt2, (int64_t)strlen(gpt2), &step.pattern));
         TRY(add(p, step));
     }
     return add(p, (struct step){.kind = BYTES});
@@ -96,10 +94,10 @@ static enum status read_metaspace(struct pretokenizer *p, const char *file, cons
     TRY(json_text(file, json, "prepend_scheme", false, &scheme));
     TRY(json_bool(file, json, "add_prefix_space", false, &prefix));
     TRY(json_bool(file, json, "split", false, &split));
-    TRY(choose(file, "pre_tokenizer.prepend_scheme", scheme, names, 3, &chosen));
+    TRY(choose(file, "prepend_scheme", scheme, names, 3, &chosen));
     step.replacement_len = unicode_length((unsigned char)replacement[0]);
     if (!replacement[0] || (int)strlen(replacement) != step.replacement_len)
-        return status_fail(file, "pre_tokenizer.replacement",
+        return status_fail(file, "replacement",
                            "found \"%s\", expected one character; "
                            "restore the file as it was published",
                            replacement);
@@ -133,7 +131,7 @@ static enum status read_any(struct pretokenizer *p, const char *file, const json
                  {"Digits", read_digits}};
     const char *name = NULL;
     if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, "pre_tokenizer",
+        return status_fail(file, NULL,
                            "found %s, expected an object with a type; "
                            "restore the file as it was published",
                            json_words(json).text);
@@ -144,12 +142,12 @@ static enum status read_any(struct pretokenizer *p, const char *file, const json
     const json_t *list = json_object_get(json, "pretokenizers"), *item;
     if (strcmp(name, "Sequence") != 0)
         return status_fail(
-            file, "pre_tokenizer.type",
+            file, "type",
             "found \"%s\", expected Sequence, Split, ByteLevel, Metaspace or Digits; "
             "use a model with one of these",
             name);
     if (!json_is_array(list))
-        return status_fail(file, "pre_tokenizer.pretokenizers",
+        return status_fail(file, "pretokenizers",
                            "found %s, expected a list; restore the file as it was published",
                            json_words(list).text);
     size_t i;
@@ -187,8 +185,7 @@ bool pretokenizer_is_byte_level(const struct pretokenizer *pretokenizer) {
     return false;
 }
 
-/* -- bytes as characters ------------------------------------------------------------------------
- */
+/* -- bytes as characters ----------------------------------------------------------------------- */
 
 /* GPT-2's alphabet: printable characters of Latin-1 stand for themselves, the other bytes follow
  * from U+0100 on in their order. */
@@ -227,8 +224,7 @@ static enum status rewrite_bytes(const void *step, const char *text, const int64
     return STATUS_OK;
 }
 
-/* -- what stands in front -----------------------------------------------------------------------
- */
+/* -- what stands in front ---------------------------------------------------------------------- */
 
 static enum status rewrite_prefix_space(const void *step, const char *text, const int64_t *origin,
                                         int64_t len, struct pieces *out) {
@@ -257,8 +253,7 @@ static enum status rewrite_metaspace(const void *data, const char *text, const i
     return STATUS_OK;
 }
 
-/* -- splitting ----------------------------------------------------------------------------------
- */
+/* -- splitting --------------------------------------------------------------------------------- */
 
 /* Each character that counts is a match of its own. */
 static enum status cut_characters(const struct step *step, const char *text, int64_t len,

@@ -12,8 +12,7 @@ static const char published[] = "restore the file as it was published";
 /* SentencePiece's own bound. */
 #define PIECE_LEN_MAX 8000
 
-/* -- fields -------------------------------------------------------------------------------------
- */
+/* -- fields ------------------------------------------------------------------------------------ */
 
 /* A field of a known number whose kind is another is passed over, as protobuf does. */
 static bool is(const struct wire_field *field, uint64_t number, enum wire_type type) {
@@ -158,8 +157,7 @@ static enum status read_model(struct sentencepiece *model, struct wire wire, con
     return STATUS_OK;
 }
 
-/* -- what follows from the pieces ---------------------------------------------------------------
- */
+/* -- what follows from the pieces -------------------------------------------------------------- */
 
 static bool can_be_joined(const struct sentencepiece *model, int64_t id) {
     unsigned char type = model->types[id];

@@ -9,8 +9,7 @@
 #define SYMBOLS_MAX 64
 #define RULES_MAX 32
 
-/* -- the compiled normalisation -----------------------------------------------------------------
- */
+/* -- the compiled normalisation ---------------------------------------------------------------- */
 
 static uint32_t read_number(const char *bytes) {
     const unsigned char *byte = (const unsigned char *)bytes;
@@ -82,8 +81,7 @@ const char *charsmap_find(const struct charsmap *charsmap, const char *text, int
     return found;
 }
 
-/* -- a text -------------------------------------------------------------------------------------
- */
+/* -- a text ------------------------------------------------------------------------------------ */
 
 /* What the next characters of the text become. */
 struct prefix {

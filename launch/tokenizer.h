@@ -12,8 +12,22 @@
 struct tokenizer; /* opaque, immutable once open */
 
 /* Opens DIR/tokenizer.json, else DIR/tokenizer.model, with DIR/tokenizer_config.json where it is
- * there (add_bos_token, bos_token, add_eos_token, legacy). Errors name the file and field; a kind
- * of normaliser, pre-tokenizer, model or decoder that is not known is refused by name. */
+ * there. Errors name the file and field; a kind of normaliser, pre-tokenizer, model or decoder that
+ * is not known is refused by name.
+ *
+ * What stands around a text (BOS in front, EOS behind, each by itself):
+ * - The template of tokenizer.json decides, where there is one; but for the classes that replace it
+ *   by their own (tokenizer_class LlamaTokenizer, CodeLlamaTokenizer, with or without Fast)
+ *   add_bos_token and add_eos_token count more than the template when they are given.
+ * - Without a template: add_bos_token and add_eos_token; where they are not given, BOS with those
+ *   classes and with a tokenizer.model, nothing with others, and never EOS.
+ * - The token is bos_token (eos_token) of tokenizer_config.json, a string or an object with a
+ *   content; where that does not name one, the model's own: <s> and </s> with those classes,
+ *   trainer_spec.bos_id and eos_id in a tokenizer.model. A null there means none.
+ *
+ * A tokenizer.model by itself does what SentencePiece does: <s> or [INST] in a text is ordinary
+ * text, and only the symbols that the model calls user-defined are found as a whole. Truncation and
+ * padding that a tokenizer.json asks for are left out. */
 enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer);
 void tokenizer_close(struct tokenizer **tokenizer);
 
@@ -29,15 +43,19 @@ const char *tokenizer_kind(const struct tokenizer *tokenizer);
 /* Encoded text. Owned by the caller, released with tokens_free. */
 struct tokens {
     int32_t *ids;     /* [count] */
-    int64_t *offsets; /* [count] byte offset into the text where the token's own text begins; for a
-                       * token in front (BOS) 0, behind the text its length */
+    int64_t *offsets; /* [count] offset into the text of the first byte that the token stands for,
+                       * never falling. One of several tokens of one character (its bytes) stands
+                       * at its own byte. What a normaliser put in the place of some characters, or
+                       * in front of them, stands where those begin. Tokens in front of the text
+                       * stand at 0, tokens behind it at its length */
     int64_t count;
 };
 void tokens_free(struct tokens *tokens);
 
-/* Encodes text [len bytes], which may hold NUL bytes and must be valid UTF-8 (text_check_utf8).
- * specials: add BOS (and EOS) as the tokenizer's template or add_bos_token says. Tokens match the
- * reference implementations (tokenizers, SentencePiece) one for one. Errors: memory. */
+/* Encodes text [len bytes], which may hold NUL bytes and must be valid UTF-8 (text_valid_utf8).
+ * specials: add what stands around a text (see tokenizer_open). Tokens match the reference
+ * implementations (Hugging Face tokenizers, SentencePiece) one for one. Errors: memory, invalid
+ * UTF-8, a splitting pattern that takes too long on this text. */
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
                              bool specials, struct tokens *tokens);
 
@@ -45,8 +63,9 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text
 int64_t text_valid_utf8(const char *text, int64_t len);
 
 /* Decodes a stream of tokens piece by piece. Bytes come out as soon as they make whole characters;
- * special tokens give nothing. A leading space that the encoder added is taken off the first text
- * of the stream only. */
+ * special tokens give nothing (the unknown token of a tokenizer.model gives " U+2047 ", as with
+ * SentencePiece). A leading space that the encoder added is taken off the first text of the stream
+ * only. */
 struct decoder; /* opaque; borrows the tokenizer */
 enum status decoder_open(const struct tokenizer *tokenizer, struct decoder **decoder);
 void decoder_close(struct decoder **decoder);

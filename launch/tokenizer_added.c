@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static enum status read_flags(const char *file, const json_t *json, struct added_token *token) {
     TRY(json_bool(file, json, "special", false, &token->special));
@@ -30,7 +29,7 @@ static enum status put(const char *file, struct added_tokens *added,
         added->list[known].special = special;
         return STATUS_OK;
     }
-    TRY(vocabulary_add(&added->contents, file, "added_tokens", content, token->content_len,
+    TRY(vocabulary_add(&added->contents, file, "content", content, token->content_len,
                        added->count));
     TRY(array_reserve(&added->list, &added->capacity, added->count + 1, sizeof *added->list));
     char *copy = malloc((size_t)token->content_len + 1);
@@ -50,7 +49,7 @@ static enum status read_one(const char *file, const json_t *json,
     struct added_token token = {0};
     int64_t stated;
     if (!json_is_object(json) || !json_is_string(content))
-        return status_fail(file, "added_tokens",
+        return status_fail(file, NULL,
                            "found %s, expected objects with a content; "
                            "restore the file as it was published",
                            json_words(json).text);
@@ -65,7 +64,7 @@ static enum status read_one(const char *file, const json_t *json,
     if (token.id < 0)
         token.id = (int32_t)(*next)++;
     if (token.id >= VOCABULARY_ID_LIMIT)
-        return status_fail(file, "added_tokens",
+        return status_fail(file, NULL,
                            "found more than %lld tokens, expected fewer; "
                            "restore the file as it was published",
                            (long long)VOCABULARY_ID_LIMIT);
@@ -107,7 +106,7 @@ enum status added_tokens_read(const char *file, const json_t *json,
                               const struct vocabulary *vocabulary,
                               const struct normalizer *normalizer, struct added_tokens *added) {
     if (json && !json_is_null(json) && !json_is_array(json))
-        return status_fail(file, "added_tokens",
+        return status_fail(file, NULL,
                            "found %s, expected a list; restore the file as it was published",
                            json_words(json).text);
     const json_t *item;
@@ -160,8 +159,7 @@ const struct added_token *added_tokens_find(const struct added_tokens *added, co
     return index < 0 ? NULL : &added->list[index];
 }
 
-/* -- cutting ------------------------------------------------------------------------------------
- */
+/* -- cutting ----------------------------------------------------------------------------------- */
 
 /* The beginning of the last character of text[0 .. end), end > 0. */
 static int64_t character_before(const char *text, int64_t end) {

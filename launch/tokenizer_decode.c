@@ -1,6 +1,5 @@
-#include "launch/tokenizer_decode.h"
+#include "launch/tokenizer_decode_steps.h"
 
-#include "launch/pretokenize.h"
 #include "launch/tokenizer_pieces.h"
 #include "launch/unicode.h"
 #include "partition/json.h"
@@ -12,94 +11,33 @@
 /* Characters that Strip takes off; real files have one. */
 #define STRIP_MAX 1024
 
-enum kind { JOIN, REPLACE, BYTE_FALLBACK, FUSE, STRIP, BYTE_LEVEL, METASPACE };
-
-struct step {
-    enum kind kind;
-    struct pattern *pattern; /* REPLACE, owned */
-    char *content;           /* REPLACE, owned [content_len] */
-    int64_t content_len;
-    int32_t character;   /* STRIP, METASPACE */
-    int64_t start, stop; /* STRIP: how many to take off at most */
-    bool keeps_first;    /* METASPACE: nothing was put in front of the text */
-    bool in_parts;       /* one string comes in, in parts */
-};
-
-struct decode_steps {
-    struct step *list; /* [count] */
-    int64_t count, capacity;
-};
-
-/* What a step remembers. */
-struct state {
-    struct decoded held;     /* of the string that is coming in */
-    struct decoded bytes;    /* BYTE_FALLBACK, BYTE_LEVEL: of a character that is not whole yet */
-    int64_t begun;           /* strings that came in so far */
-    int64_t stripped;        /* STRIP: characters taken off this string; -1 once another came */
-    bool is_open;            /* it has handed the beginning of a string on and not its end */
-    bool is_invalid;         /* BYTE_FALLBACK: a byte of this run fits nothing */
-    struct matcher *matcher; /* REPLACE */
-};
-
-struct decode_stream {
-    const struct decode_steps *steps;
-    struct state *states; /* [count] */
-    struct decoded *out;  /* of the call under way */
-};
-
-enum status decoded_put(struct decoded *decoded, const char *bytes, int64_t len) {
-    TRY(array_reserve(&decoded->bytes, &decoded->capacity, decoded->len + len, 1));
-    if (len)
-        memcpy(decoded->bytes + decoded->len, bytes, (size_t)len);
-    decoded->len += len;
-    return STATUS_OK;
-}
-
-int decode_byte_piece(const char *text, int64_t len) {
-    if (len != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
-        return -1;
-    int value = 0;
-    for (int i = 3; i < 5; i++) {
-        char c = text[i];
-        int digit = c >= '0' && c <= '9'                 ? c - '0'
-                    : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
-                                                         : -1;
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-/* -- reading ------------------------------------------------------------------------------------
- */
-
-static void step_close(struct step *step) {
+static void step_close(struct decode_step *step) {
     pattern_close(&step->pattern);
     free(step->content);
 }
 
-static enum status add(struct decode_steps *steps, struct step step) {
+static enum status add(struct decode_steps *steps, struct decode_step step) {
     enum status status =
         array_reserve(&steps->list, &steps->capacity, steps->count + 1, sizeof *steps->list);
     if (status != STATUS_OK) {
         step_close(&step);
         return status;
     }
-    const struct step *last = steps->count ? &steps->list[steps->count - 1] : NULL;
-    step.in_parts = last && (last->in_parts || last->kind == FUSE || last->kind == BYTE_LEVEL);
+    const struct decode_step *last = steps->count ? &steps->list[steps->count - 1] : NULL;
+    step.in_parts =
+        last && (last->in_parts || last->kind == DECODE_FUSE || last->kind == DECODE_BYTE_LEVEL);
     steps->list[steps->count++] = step;
     return STATUS_OK;
 }
 
 static enum status read_replace(struct decode_steps *steps, const char *file, const json_t *json) {
-    struct step step = {.kind = REPLACE};
+    struct decode_step step = {.kind = DECODE_REPLACE};
     const json_t *content = json_object_get(json, "content");
     if (!json_is_string(content))
-        return status_fail(file, "decoder.content",
+        return status_fail(file, "content",
                            "found %s, expected a string; restore the file as it was published",
                            json_words(content).text);
-    TRY(pattern_open(file, "decoder.pattern", json_object_get(json, "pattern"), &step.pattern));
+    TRY(pattern_open(file, "pattern", json_object_get(json, "pattern"), &step.pattern));
     step.content_len = (int64_t)json_string_length(content);
     step.content = malloc((size_t)step.content_len + 1);
     if (!step.content) {
@@ -126,7 +64,7 @@ static enum status read_character(const char *file, const json_t *json, const ch
 }
 
 static enum status read_strip(struct decode_steps *steps, const char *file, const json_t *json) {
-    struct step step = {.kind = STRIP};
+    struct decode_step step = {.kind = DECODE_STRIP};
     TRY(read_character(file, json, "content", &step.character));
     TRY(json_int(file, json, "start", true, 0, STRIP_MAX, &step.start));
     TRY(json_int(file, json, "stop", true, 0, STRIP_MAX, &step.stop));
@@ -135,7 +73,7 @@ static enum status read_strip(struct decode_steps *steps, const char *file, cons
 
 static enum status read_metaspace(struct decode_steps *steps, const char *file,
                                   const json_t *json) {
-    struct step step = {.kind = METASPACE};
+    struct decode_step step = {.kind = DECODE_METASPACE};
     const char *scheme = "always";
     bool prefix = true;
     TRY(read_character(file, json, "replacement", &step.character));
@@ -149,20 +87,20 @@ static enum status read_byte_fallback(struct decode_steps *steps, const char *fi
                                       const json_t *json) {
     (void)file;
     (void)json;
-    return add(steps, (struct step){.kind = BYTE_FALLBACK});
+    return add(steps, (struct decode_step){.kind = DECODE_BYTE_FALLBACK});
 }
 
 static enum status read_fuse(struct decode_steps *steps, const char *file, const json_t *json) {
     (void)file;
     (void)json;
-    return add(steps, (struct step){.kind = FUSE});
+    return add(steps, (struct decode_step){.kind = DECODE_FUSE});
 }
 
 static enum status read_byte_level(struct decode_steps *steps, const char *file,
                                    const json_t *json) {
     (void)file;
     (void)json;
-    return add(steps, (struct step){.kind = BYTE_LEVEL});
+    return add(steps, (struct decode_step){.kind = DECODE_BYTE_LEVEL});
 }
 
 static enum status read_any(struct decode_steps *steps, const char *file, const json_t *json,
@@ -178,7 +116,7 @@ static enum status read_any(struct decode_steps *steps, const char *file, const 
                  {"Metaspace", read_metaspace}};
     const char *name = NULL;
     if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, "decoder",
+        return status_fail(file, NULL,
                            "found %s, expected an object with a type; "
                            "restore the file as it was published",
                            json_words(json).text);
@@ -188,12 +126,12 @@ static enum status read_any(struct decode_steps *steps, const char *file, const 
             return kinds[i].read(steps, file, json);
     const json_t *list = json_object_get(json, "decoders"), *item;
     if (strcmp(name, "Sequence") != 0)
-        return status_fail(file, "decoder.type",
+        return status_fail(file, "type",
                            "found \"%s\", expected Sequence, Replace, ByteFallback, Fuse, Strip, "
                            "ByteLevel or Metaspace; use a model with one of these",
                            name);
     if (!json_is_array(list))
-        return status_fail(file, "decoder.decoders",
+        return status_fail(file, "decoders",
                            "found %s, expected a list; restore the file as it was published",
                            json_words(list).text);
     size_t i;
@@ -205,8 +143,9 @@ enum status decode_steps_open(const char *file, const json_t *json, struct decod
     *steps = calloc(1, sizeof **steps);
     if (!*steps)
         return status_no_memory("a decoder", (long long)sizeof **steps);
-    enum status status = !json || json_is_null(json) ? add(*steps, (struct step){.kind = JOIN})
-                                                     : read_any(*steps, file, json, 0);
+    enum status status = !json || json_is_null(json)
+                             ? add(*steps, (struct decode_step){.kind = DECODE_JOIN})
+                             : read_any(*steps, file, json, 0);
     if (status != STATUS_OK)
         decode_steps_close(steps);
     return status;
@@ -220,330 +159,4 @@ void decode_steps_close(struct decode_steps **steps) {
     free((*steps)->list);
     free(*steps);
     *steps = NULL;
-}
-
-/* -- the stream ---------------------------------------------------------------------------------
- */
-
-enum status decode_stream_open(const struct decode_steps *steps, struct decode_stream **stream) {
-    *stream = calloc(1, sizeof **stream);
-    if (*stream)
-        (*stream)->states = calloc((size_t)steps->count + 1, sizeof *(*stream)->states);
-    if (!*stream || !(*stream)->states) {
-        free(*stream);
-        *stream = NULL;
-        return status_no_memory("a decoder", (long long)sizeof **stream);
-    }
-    (*stream)->steps = steps;
-    for (int64_t i = 0; i < steps->count; i++)
-        if (steps->list[i].pattern) {
-            enum status status =
-                matcher_open(steps->list[i].pattern, &(*stream)->states[i].matcher);
-            if (status != STATUS_OK) {
-                decode_stream_close(stream);
-                return status;
-            }
-        }
-    return STATUS_OK;
-}
-
-void decode_stream_close(struct decode_stream **stream) {
-    if (!*stream)
-        return;
-    for (int64_t i = 0; i < (*stream)->steps->count; i++) {
-        free((*stream)->states[i].held.bytes);
-        free((*stream)->states[i].bytes.bytes);
-        matcher_close(&(*stream)->states[i].matcher);
-    }
-    free((*stream)->states);
-    free(*stream);
-    *stream = NULL;
-}
-
-/* Strings go from step to step as a beginning, parts and an end. */
-static enum status take_begin(struct decode_stream *stream, int64_t at);
-static enum status take_part(struct decode_stream *stream, int64_t at, const char *text,
-                             int64_t len);
-static enum status take_end(struct decode_stream *stream, int64_t at);
-
-/* Hands parts on to the step behind `at`, within a string that it opens where none is open. */
-static enum status give(struct decode_stream *stream, int64_t at, const char *text, int64_t len) {
-    struct state *state = &stream->states[at];
-    if (!state->is_open) {
-        state->is_open = true;
-        TRY(take_begin(stream, at + 1));
-    }
-    return take_part(stream, at + 1, text, len);
-}
-
-static enum status give_end(struct decode_stream *stream, int64_t at) {
-    struct state *state = &stream->states[at];
-    if (!state->is_open)
-        return STATUS_OK;
-    state->is_open = false;
-    return take_end(stream, at + 1);
-}
-
-static enum status give_replacement_characters(struct decode_stream *stream, int64_t at,
-                                               int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        TRY(give(stream, at, "\xef\xbf\xbd", 3));
-    return STATUS_OK;
-}
-
-static void drop_held(struct decoded *held, int64_t len) {
-    held->len -= len;
-    if (len && held->len)
-        memmove(held->bytes, held->bytes + len, (size_t)held->len);
-}
-
-/* -- Replace ------------------------------------------------------------------------------------
- */
-
-/* How many bytes at the end of the text could be the beginning of what is looked for. */
-static int64_t unfinished(const char *text, int64_t len, const char *literal, int64_t literal_len) {
-    int64_t most = len < literal_len - 1 ? len : literal_len - 1;
-    for (int64_t tail = most; tail > 0; tail--)
-        if (!memcmp(text + len - tail, literal, (size_t)tail))
-            return tail;
-    return 0;
-}
-
-/* Replaces in what is held and hands it on; of a string in parts, all that no later part can
- * change. */
-static enum status replace(struct decode_stream *stream, int64_t at, bool is_whole) {
-    const struct step *step = &stream->steps->list[at];
-    struct state *state = &stream->states[at];
-    int64_t literal_len;
-    const char *literal = pattern_literal(step->pattern, &literal_len);
-    if (!is_whole && !literal)
-        return STATUS_OK;
-    struct spans spans = {0};
-    enum status status = matcher_cut(state->matcher, state->held.bytes, state->held.len, &spans);
-    int64_t done = 0;
-    for (int64_t i = 0; status == STATUS_OK && i < spans.count; i++) {
-        const struct span *span = &spans.list[i];
-        int64_t len = span->end - span->begin;
-        if (!is_whole && !span->is_match && span->end == state->held.len)
-            len -= unfinished(state->held.bytes + span->begin, len, literal, literal_len);
-        status = span->is_match ? give(stream, at, step->content, step->content_len)
-                                : give(stream, at, state->held.bytes + span->begin, len);
-        done = span->begin + len;
-    }
-    free(spans.list);
-    TRY(status);
-    drop_held(&state->held, done);
-    return STATUS_OK;
-}
-
-/* -- ByteFallback -------------------------------------------------------------------------------
- */
-
-/* Hands on the whole characters of the run so far; after the first byte that fits nothing, each
- * byte of the run is a replacement character. */
-static enum status put_byte(struct decode_stream *stream, int64_t at, char byte) {
-    struct state *state = &stream->states[at];
-    TRY(decoded_put(&state->bytes, &byte, 1));
-    int length = unicode_scan(state->bytes.bytes, state->bytes.len);
-    if (length < 0)
-        state->is_invalid = true;
-    if (state->is_invalid)
-        TRY(give_replacement_characters(stream, at, state->bytes.len));
-    else if (length > 0)
-        TRY(give(stream, at, state->bytes.bytes, length));
-    else
-        return STATUS_OK;
-    state->bytes.len = 0;
-    return STATUS_OK;
-}
-
-static enum status end_bytes(struct decode_stream *stream, int64_t at) {
-    struct state *state = &stream->states[at];
-    TRY(give_replacement_characters(stream, at, state->bytes.len));
-    state->bytes.len = 0;
-    state->is_invalid = false;
-    return give_end(stream, at);
-}
-
-static enum status fall_back(struct decode_stream *stream, int64_t at) {
-    struct decoded *held = &stream->states[at].held;
-    int byte = decode_byte_piece(held->bytes, held->len);
-    if (byte >= 0) {
-        TRY(put_byte(stream, at, (char)byte));
-    } else {
-        TRY(end_bytes(stream, at));
-        TRY(give(stream, at, held->bytes, held->len));
-        TRY(give_end(stream, at));
-    }
-    held->len = 0;
-    return STATUS_OK;
-}
-
-/* -- ByteLevel ----------------------------------------------------------------------------------
- */
-
-/* Hands on what is whole, and a replacement character for what cannot become whole. */
-static enum status give_valid(struct decode_stream *stream, int64_t at, bool is_last) {
-    struct decoded *bytes = &stream->states[at].bytes;
-    int64_t done = 0;
-    while (done < bytes->len) {
-        int length = unicode_scan(bytes->bytes + done, bytes->len - done);
-        if (length == 0 && !is_last)
-            break;
-        if (length > 0) {
-            TRY(give(stream, at, bytes->bytes + done, length));
-            done += length;
-        } else {
-            TRY(give_replacement_characters(stream, at, 1));
-            done += length == 0 ? bytes->len - done : -length;
-        }
-    }
-    drop_held(bytes, done);
-    return STATUS_OK;
-}
-
-/* A string with a character that stands for no byte is taken as it is. */
-static enum status put_byte_level(struct decode_stream *stream, int64_t at) {
-    struct decoded *held = &stream->states[at].held, *bytes = &stream->states[at].bytes;
-    bool is_plain = false;
-    int length;
-    for (int64_t i = 0; i < held->len; i += length)
-        if (byte_level_byte(unicode_decode(held->bytes + i, &length)) < 0)
-            is_plain = true;
-    for (int64_t i = 0; !is_plain && i < held->len; i += length) {
-        char byte = (char)byte_level_byte(unicode_decode(held->bytes + i, &length));
-        TRY(decoded_put(bytes, &byte, 1));
-    }
-    if (is_plain)
-        TRY(decoded_put(bytes, held->bytes, held->len));
-    held->len = 0;
-    return give_valid(stream, at, false);
-}
-
-/* -- Strip, Metaspace ---------------------------------------------------------------------------
- */
-
-/* Takes characters off the front of what is held, and hands on all but what may have to come off
- * the end. */
-static enum status strip(struct decode_stream *stream, int64_t at, bool is_last) {
-    const struct step *step = &stream->steps->list[at];
-    struct state *state = &stream->states[at];
-    struct decoded *held = &state->held;
-    int64_t done = 0, end;
-    int length;
-    while (state->stripped >= 0 && state->stripped < step->start && done < held->len) {
-        bool fits = unicode_decode(held->bytes + done, &length) == step->character;
-        state->stripped = fits ? state->stripped + 1 : -1;
-        done += fits ? length : 0;
-    }
-    end = held->len;
-    for (int64_t i = 0; i < step->stop && end > done; i++) {
-        int64_t last = end - 1;
-        while (last > done && (held->bytes[last] & 0xc0) == 0x80)
-            last--;
-        if (unicode_decode(held->bytes + last, &length) != step->character)
-            break;
-        end = last;
-    }
-    TRY(give(stream, at, held->bytes + done, end - done));
-    drop_held(held, is_last ? held->len : end);
-    return STATUS_OK;
-}
-
-static enum status put_metaspace(struct decode_stream *stream, int64_t at, const char *text,
-                                 int64_t len) {
-    const struct step *step = &stream->steps->list[at];
-    bool vanishes = stream->states[at].begun == 1 && !step->keeps_first;
-    int length;
-    for (int64_t i = 0; i < len; i += length) {
-        if (unicode_decode(text + i, &length) != step->character)
-            TRY(give(stream, at, text + i, length));
-        else if (!vanishes)
-            TRY(give(stream, at, " ", 1));
-    }
-    return STATUS_OK;
-}
-
-/* -- what each step does with a string ----------------------------------------------------------
- */
-
-static enum status take_begin(struct decode_stream *stream, int64_t at) {
-    if (at == stream->steps->count)
-        return STATUS_OK;
-    struct state *state = &stream->states[at];
-    if (stream->steps->list[at].kind == JOIN && state->begun > 0)
-        TRY(give(stream, at, " ", 1));
-    state->begun++;
-    state->stripped = 0;
-    return STATUS_OK;
-}
-
-static enum status take_part(struct decode_stream *stream, int64_t at, const char *text,
-                             int64_t len) {
-    if (len == 0)
-        return STATUS_OK;
-    if (at == stream->steps->count)
-        return decoded_put(stream->out, text, len);
-    const struct step *step = &stream->steps->list[at];
-    switch (step->kind) {
-    case JOIN:
-    case FUSE:
-        return give(stream, at, text, len);
-    case METASPACE:
-        return put_metaspace(stream, at, text, len);
-    default:
-        TRY(decoded_put(&stream->states[at].held, text, len));
-        break;
-    }
-    if (step->in_parts && step->kind == REPLACE)
-        return replace(stream, at, false);
-    if (step->in_parts && step->kind == STRIP)
-        return strip(stream, at, false);
-    return STATUS_OK;
-}
-
-static enum status take_end(struct decode_stream *stream, int64_t at) {
-    if (at == stream->steps->count)
-        return STATUS_OK;
-    switch (stream->steps->list[at].kind) {
-    case JOIN:
-    case FUSE:
-        return STATUS_OK;
-    case BYTE_FALLBACK:
-        return fall_back(stream, at);
-    case BYTE_LEVEL:
-        return put_byte_level(stream, at);
-    case REPLACE:
-        TRY(give(stream, at, "", 0));
-        TRY(replace(stream, at, true));
-        return give_end(stream, at);
-    case STRIP:
-        TRY(strip(stream, at, true));
-        return give_end(stream, at);
-    case METASPACE:
-        TRY(give(stream, at, "", 0));
-        return give_end(stream, at);
-    }
-    return STATUS_OK;
-}
-
-enum status decode_stream_put(struct decode_stream *stream, const char *text, int64_t len,
-                              struct decoded *out) {
-    stream->out = out;
-    TRY(take_begin(stream, 0));
-    TRY(take_part(stream, 0, text, len));
-    return take_end(stream, 0);
-}
-
-enum status decode_stream_end(struct decode_stream *stream, struct decoded *out) {
-    stream->out = out;
-    for (int64_t at = 0; at < stream->steps->count; at++) {
-        enum kind kind = stream->steps->list[at].kind;
-        if (kind == BYTE_FALLBACK)
-            TRY(end_bytes(stream, at));
-        if (kind == BYTE_LEVEL)
-            TRY(give_valid(stream, at, true));
-        TRY(give_end(stream, at));
-    }
-    return STATUS_OK;
 }

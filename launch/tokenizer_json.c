@@ -5,18 +5,17 @@
 #include "launch/tokenizer_added.h"
 #include "launch/tokenizer_normalize.h"
 #include "partition/json.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char published[] = "restore the file as it was published";
 
-/* Ids that a template adds, all told; real ones add one or two. */
-#define TEMPLATE_MAX 64
 /* Sequences within each other; real files have one. */
 #define DEPTH_MAX 8
 
 struct template {
-    int32_t front[TEMPLATE_MAX], back[TEMPLATE_MAX];
+    int32_t front[TOKENIZER_TEMPLATE_MAX], back[TOKENIZER_TEMPLATE_MAX];
     int64_t front_count, back_count;
     bool is_given;
 };
@@ -32,8 +31,7 @@ struct tokenizer_json {
     int64_t size;
 };
 
-/* -- the template -------------------------------------------------------------------------------
- */
+/* -- the template ------------------------------------------------------------------------------ */
 
 /* The ids of one special token of the template. */
 static enum status put_special(struct tokenizer_json *json, const json_t *specials,
@@ -43,7 +41,7 @@ static enum status put_special(struct tokenizer_json *json, const json_t *specia
     TRY(json_text(json->file, piece, "id", true, &name));
     const json_t *ids = json_object_get(json_object_get(specials, name), "ids"), *id;
     if (!json_is_array(ids))
-        return status_fail(json->file, "post_processor.special_tokens",
+        return status_fail(json->file, "special_tokens",
                            "found %s for the ids of \"%s\", expected a list; %s",
                            json_words(ids).text, name, published);
     size_t i;
@@ -52,14 +50,14 @@ static enum status put_special(struct tokenizer_json *json, const json_t *specia
         int64_t value = json_is_integer(id) ? json_integer_value(id) : -1;
         if (!added_tokens_get(&json->added, value) &&
             !vocabulary_text(&json->model.vocabulary, value, &len))
-            return status_fail(json->file, "post_processor.special_tokens",
+            return status_fail(json->file, "special_tokens",
                                "found id %s for \"%s\", expected one of a token; %s",
                                json_words(id).text, name, published);
         int64_t *count = is_back ? &template->back_count : &template->front_count;
-        if (*count == TEMPLATE_MAX)
-            return status_fail(json->file, "post_processor.single",
-                               "found more than %d tokens, expected fewer; %s", TEMPLATE_MAX,
-                               published);
+        if (*count == TOKENIZER_TEMPLATE_MAX)
+            return status_fail(json->file, "single",
+                               "found more than %d tokens, expected fewer; %s",
+                               TOKENIZER_TEMPLATE_MAX, published);
         (is_back ? template->back : template->front)[(*count)++] = (int32_t)value;
     }
     return STATUS_OK;
@@ -71,7 +69,7 @@ static enum status read_template(struct tokenizer_json *json, const json_t *proc
     int texts = 0;
     size_t i;
     if (json->template.is_given)
-        return status_fail(json->file, "post_processor",
+        return status_fail(json->file, NULL,
                            "found two templates, expected one; use a model with one");
     json->template.is_given = true;
     json_array_foreach(single, i, item) {
@@ -86,7 +84,7 @@ static enum status read_template(struct tokenizer_json *json, const json_t *proc
         texts += !strcmp(name, "A") ? 1 : 2;
     }
     if (texts != 1)
-        return status_fail(json->file, "post_processor.single",
+        return status_fail(json->file, "single",
                            "found a template without the text or with more, expected it once; %s",
                            published);
     return STATUS_OK;
@@ -95,8 +93,7 @@ static enum status read_template(struct tokenizer_json *json, const json_t *proc
 static enum status read_processor(struct tokenizer_json *json, const json_t *processor, int depth) {
     const char *name = NULL;
     if (!json_is_object(processor) || depth > DEPTH_MAX)
-        return status_fail(json->file, "post_processor",
-                           "found %s, expected an object with a type; %s",
+        return status_fail(json->file, NULL, "found %s, expected an object with a type; %s",
                            json_words(processor).text, published);
     TRY(json_text(json->file, processor, "type", true, &name));
     if (!strcmp(name, "ByteLevel")) /* it trims offsets, and changes no token */
@@ -105,20 +102,34 @@ static enum status read_processor(struct tokenizer_json *json, const json_t *pro
         return read_template(json, processor);
     const json_t *list = json_object_get(processor, "processors"), *item;
     if (strcmp(name, "Sequence") != 0)
-        return status_fail(json->file, "post_processor.type",
+        return status_fail(json->file, "type",
                            "found \"%s\", expected TemplateProcessing, ByteLevel or Sequence; "
                            "use a model with one of these",
                            name);
     if (!json_is_array(list))
-        return status_fail(json->file, "post_processor.processors", "found %s, expected a list; %s",
+        return status_fail(json->file, "processors", "found %s, expected a list; %s",
                            json_words(list).text, published);
     size_t i;
     json_array_foreach(list, i, item) TRY(read_processor(json, item, depth + 1));
     return STATUS_OK;
 }
 
-/* -- the whole ----------------------------------------------------------------------------------
- */
+/* -- the whole --------------------------------------------------------------------------------- */
+
+/* The parts word their messages by their own fields; this puts the part's name in front. */
+static enum status within(const char *file, const char *part, enum status status) {
+    const char *message = status_text();
+    size_t len = strlen(file);
+    if (status == STATUS_OK || strncmp(message, file, len) != 0 ||
+        strncmp(message + len, ": ", 2) != 0)
+        return status;
+    const char *rest = message + len + 2;
+    char whole[2 * STATUS_TEXT_MAX];
+    snprintf(whole, sizeof whole, "%s: %s%s%s", file, part,
+             strncmp(rest, "found ", 6) == 0 ? ": " : ".", rest);
+    status_adopt(whole);
+    return status;
+}
 
 static enum status read_parts(struct tokenizer_json *json, const json_t *root) {
     const char *file = json->file, *version = "1.0";
@@ -126,15 +137,20 @@ static enum status read_parts(struct tokenizer_json *json, const json_t *root) {
     if (strcmp(version, "1.0") != 0)
         return status_fail(file, "version", "found \"%s\", expected \"1.0\"; %s", version,
                            published);
-    TRY(bpe_model_read(file, json_object_get(root, "model"), &json->model));
-    TRY(normalizer_open(file, json_object_get(root, "normalizer"), &json->normalizer));
-    TRY(pretokenizer_open(file, json_object_get(root, "pre_tokenizer"), &json->pretokenizer));
-    TRY(added_tokens_read(file, json_object_get(root, "added_tokens"), &json->model.vocabulary,
-                          json->normalizer, &json->added));
-    TRY(decode_steps_open(file, json_object_get(root, "decoder"), &json->decoder));
+    TRY(within(file, "model", bpe_model_read(file, json_object_get(root, "model"), &json->model)));
+    TRY(within(file, "normalizer",
+               normalizer_open(file, json_object_get(root, "normalizer"), &json->normalizer)));
+    TRY(within(
+        file, "pre_tokenizer",
+        pretokenizer_open(file, json_object_get(root, "pre_tokenizer"), &json->pretokenizer)));
+    TRY(within(file, "added_tokens",
+               added_tokens_read(file, json_object_get(root, "added_tokens"),
+                                 &json->model.vocabulary, json->normalizer, &json->added)));
+    TRY(within(file, "decoder",
+               decode_steps_open(file, json_object_get(root, "decoder"), &json->decoder)));
     const json_t *processor = json_object_get(root, "post_processor");
     if (processor && !json_is_null(processor))
-        TRY(read_processor(json, processor, 0));
+        TRY(within(file, "post_processor", read_processor(json, processor, 0)));
     json->size = json->model.vocabulary.size;
     for (int64_t i = 0; i < json->added.count; i++)
         if (json->added.list[i].id >= json->size)
@@ -200,8 +216,7 @@ bool tokenizer_json_template(const struct tokenizer_json *json, struct token_ids
     return template->is_given;
 }
 
-/* -- encoding and decoding ----------------------------------------------------------------------
- */
+/* -- encoding and decoding --------------------------------------------------------------------- */
 
 static enum status encode_pieces(const struct tokenizer_json *json, const struct pieces *pieces,
                                  int64_t text_len, struct token_list *out) {

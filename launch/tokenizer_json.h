@@ -20,6 +20,9 @@ const char *tokenizer_json_kind(const struct tokenizer_json *json);
 /* The id of a token by its string, an added one first; -1 when there is none. */
 int32_t tokenizer_json_find(const struct tokenizer_json *json, const char *text, int64_t len);
 
+/* A template with more tokens than this on a side is refused; real ones have one or two. */
+#define TOKENIZER_TEMPLATE_MAX 64
+
 /* The tokens that the template puts in front of a text and behind it (borrowed); false when there
  * is no template. */
 struct token_ids {

@@ -26,8 +26,7 @@ struct normalizer {
     int64_t count, capacity;
 };
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading ----------------------------------------------------------------------------------- */
 
 static enum status add(struct normalizer *normalizer, struct step step) {
     enum status status = array_reserve(&normalizer->steps, &normalizer->capacity,
@@ -45,10 +44,9 @@ static enum status read_content(const char *file, const json_t *json, const char
                                 struct step *step) {
     const json_t *text = json_object_get(json, key);
     if (!json_is_string(text))
-        return status_fail(file, "normalizer",
-                           "found %s as \"%s\", expected a string; "
-                           "restore the file as it was published",
-                           json_words(text).text, key);
+        return status_fail(file, key,
+                           "found %s, expected a string; restore the file as it was published",
+                           json_words(text).text);
     step->content_len = (int64_t)json_string_length(text);
     step->content = malloc((size_t)step->content_len + 1);
     if (!step->content)
@@ -67,7 +65,7 @@ static enum status read_prepend(struct normalizer *normalizer, const char *file,
 static enum status read_replace(struct normalizer *normalizer, const char *file,
                                 const json_t *json) {
     struct step step = {.kind = REPLACE};
-    TRY(pattern_open(file, "normalizer.pattern", json_object_get(json, "pattern"), &step.pattern));
+    TRY(pattern_open(file, "pattern", json_object_get(json, "pattern"), &step.pattern));
     enum status status = read_content(file, json, "content", &step);
     if (status != STATUS_OK) {
         pattern_close(&step.pattern);
@@ -99,7 +97,7 @@ static enum status read_any(struct normalizer *normalizer, const char *file, con
                  {"NFKD", NULL, {.kind = FORM, .form = UNICODE_NFKD}}};
     const char *name = NULL;
     if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, "normalizer",
+        return status_fail(file, NULL,
                            "found %s, expected an object with a type; "
                            "restore the file as it was published",
                            json_words(json).text);
@@ -110,12 +108,12 @@ static enum status read_any(struct normalizer *normalizer, const char *file, con
                                  : add(normalizer, kinds[i].step);
     const json_t *list = json_object_get(json, "normalizers"), *item;
     if (strcmp(name, "Sequence") != 0)
-        return status_fail(file, "normalizer.type",
+        return status_fail(file, "type",
                            "found \"%s\", expected Sequence, Prepend, Replace, Strip, Lowercase, "
                            "NFC, NFD, NFKC or NFKD; use a model with one of these",
                            name);
     if (!json_is_array(list))
-        return status_fail(file, "normalizer.normalizers",
+        return status_fail(file, "normalizers",
                            "found %s, expected a list; restore the file as it was published",
                            json_words(list).text);
     size_t i;
@@ -147,8 +145,7 @@ void normalizer_close(struct normalizer **normalizer) {
     *normalizer = NULL;
 }
 
-/* -- applying -----------------------------------------------------------------------------------
- */
+/* -- applying ---------------------------------------------------------------------------------- */
 
 static enum status rewrite_prepend(const void *data, const char *text, const int64_t *origin,
                                    int64_t len, struct pieces *out) {

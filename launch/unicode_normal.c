@@ -115,6 +115,15 @@ static enum status group_read(enum unicode_form form, const char *text, int64_t 
     return STATUS_OK;
 }
 
+static bool is_unchanged(const char *text, int64_t len, const struct group *group) {
+    int64_t at = 0, i = 0;
+    int length;
+    for (; at < len && i < group->count; at += length, i++)
+        if (unicode_decode(text + at, &length) != group->points[i])
+            return false;
+    return at == len && i == group->count;
+}
+
 static enum status group_write(enum unicode_form form, const char *text, const int64_t *origin,
                                int64_t at, int64_t end, struct group *group, struct pieces *out) {
     TRY(reorder(group));
@@ -124,9 +133,7 @@ static enum status group_write(enum unicode_form form, const char *text, const i
         if (count >= 0)
             group->count = count;
     }
-    int length;
-    if (group->count == 1 && unicode_decode(text + at, &length) == group->points[0] &&
-        at + length == end)
+    if (is_unchanged(text + at, end - at, group))
         return pieces_put(out, text + at, end - at, origin + at);
     for (int64_t i = 0; i < group->count; i++) {
         char bytes[4];

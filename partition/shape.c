@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static const char config_name[] = "config.json";
-static const int64_t config_bytes_max = 16 << 20;
+static const int64_t config_bytes_max = 4 << 20;
 
 /* Dimensions stay below 2^31, so that a product of two stays below 2^62; what is looped over or
  * multiplied once more is held smaller. */

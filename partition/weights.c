@@ -8,7 +8,7 @@
 
 static const char single_name[] = "model.safetensors";
 static const char index_name[] = "model.safetensors.index.json";
-static const int64_t index_bytes_max = 64 << 20;
+static const int64_t index_bytes_max = 16 << 20;
 
 /* A tensor of the model and the file that holds it. */
 struct entry {

@@ -294,7 +294,7 @@ END_TEST
 START_TEST(gemm_core_choice) {
     static const struct {
         enum isa isa;
-        const char *core, *set_by_user, *wanted;
+        const char *core, *variable, *wanted;
     } rows[] = {
         /* the right ones stay */
         {ISA_AVX512, "SkylakeX", NULL, NULL},
@@ -316,17 +316,17 @@ START_TEST(gemm_core_choice) {
         {ISA_GENERIC, "Haswell", NULL, "Prescott"},
         {ISA_GENERIC, "Sandybridge", NULL, "Prescott"},
         {ISA_GENERIC, "SkylakeX", NULL, "Prescott"},
-        /* what was set stays, and ends the loop */
-        {ISA_AVX512, "Haswell", "Haswell", NULL},
-        {ISA_AVX512, "Haswell", "", NULL},
-        {ISA_GENERIC, "SkylakeX", "SkylakeX", NULL},
+        /* a variable of another level gives way, one of the level stays */
+        {ISA_AVX512, "Haswell", "Haswell", "SkylakeX"},
+        {ISA_AVX512, "Haswell", "", "SkylakeX"},
+        {ISA_GENERIC, "SkylakeX", "SkylakeX", "Prescott"},
+        {ISA_AVX512, "Cooperlake", "Cooperlake", NULL},
+        /* what was asked for and did not come is not asked for again */
+        {ISA_AVX512, "Haswell", "SkylakeX", NULL},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        ck_assert_pstr_eq(gemm_core_choose(rows[i].isa, rows[i].core, rows[i].set_by_user),
+        ck_assert_pstr_eq(gemm_core_choose(rows[i].isa, rows[i].core, rows[i].variable),
                           rows[i].wanted);
-    setenv("OPENBLAS_CORETYPE", gemm_core(), 1);
-    ck_assert_ptr_null(gemm_core_wanted());
-    unsetenv("OPENBLAS_CORETYPE");
     ck_assert_ptr_nonnull(strstr(gemm_library(), "OpenBLAS"));
 }
 END_TEST

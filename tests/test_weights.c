@@ -1,5 +1,5 @@
 #include "partition/json.h"
-#include "partition/safetensors.h"
+#include "partition/tensor_table.h"
 #include "partition/weights.h"
 #include "tests/testing.h"
 
@@ -298,8 +298,13 @@ static const struct {
     {"", "header: found no JSON object, "},
     {"  {}", "header: found no JSON object, "},
     {"[1]", "header: found no JSON object, "},
-    {"{\"a\": ", "found at line 1, "},
-    {"{\"a\": {}} x", "found at line 1, "},
+    {"{\"a\": ", "header: found at byte 13: "},
+    {"{} x", "header: found at byte 11: more behind the end, "},
+    {"{}}", "header: found at byte 10: more behind the end, "},
+    {"{\"a\" 1}", "header: found at byte 13: no ':', "},
+    {"{1: 1}", "header: found at byte 10: no name before the value, "},
+    {"{,}", "header: found at byte 9: "},
+    {"{{}: 1}", "header: found at byte 11: no name before the value, "},
     {"{}", "data_offsets: found tensors up to byte 10 of the file, expected 26, "},
     {"{\"a\": 1}", "a: found 1, expected an object "},
     {"{\"a\": {}}", "a: dtype: found nothing, "},
@@ -349,8 +354,12 @@ static const struct {
      "9223372036854775807]}}",
      "a: data_offsets: found 9223372036854775791 and 9223372036854775807, "},
     {"{\"a\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]},"
-     " \"a\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}}",
-     "duplicate object key"},
+     " \"a\": {\"dtype\": \"F32\", \"shape\": [0], \"data_offsets\": [16, 16]}}",
+     "a: found two tensors of this name, expected one"},
+    {"{\"a\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]},}",
+     "header: found at byte 70: "},
+    {"{\"a\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]} \"b\": {}}",
+     "header: found at byte 70: no '}', "},
     {"{\"a\": {\"dtype\": \"F32\", \"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}}",
      "duplicate object key"},
     {"{\"a\": {\"dtype\": \"F32\", \"shape\": [3], \"data_offsets\": [0, 12]}, \"b\": {\"dtype\": "
@@ -368,6 +377,9 @@ static const struct {
      "a: data_offsets: found begin 4, expected 0, "},
     {"{\"a\": {\"dtype\": \"F32\", \"shape\": [3], \"data_offsets\": [0, 12]}}",
      "data_offsets: found tensors up to byte "},
+    {"{\"__metadata__\": {}, \"__metadata__\": {}, \"a\": {\"dtype\": \"U8\", \"shape\": [16], "
+     "\"data_offsets\": [0, 16]}}",
+     "header: found at byte 47: a second __metadata__, "},
     {"{\"__metadata__\": 1, \"a\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, "
      "16]}}",
      "__metadata__: found 1, expected an object of strings"},
@@ -375,9 +387,9 @@ static const struct {
      "\"data_offsets\": [0, 16]}}",
      "__metadata__: k: found 1, expected a string"},
     {"{\"a\\u0000b\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}}",
-     "found at line 1, "},
+     "header: found at byte 9: "},
     {"{\"\xff\": {\"dtype\": \"F32\", \"shape\": [4], \"data_offsets\": [0, 16]}}",
-     "found at line 1, "},
+     "header: found at byte 9: "},
 };
 
 START_TEST(lying_header) {
@@ -431,6 +443,45 @@ START_TEST(truthful_headers) {
     ck_assert(!weights_has(weights, "a"));
     weights_close(&weights);
     files_remove(dir);
+}
+END_TEST
+
+/* Thousands of tensors, metadata longer than any entry may be, and one entry that is too long. */
+START_TEST(long_headers) {
+    enum { COUNT = 3000, NOTE = 20000 };
+    char *header = malloc(NOTE + COUNT * 100), *at = header;
+    float data[COUNT];
+    ck_assert_ptr_nonnull(header);
+    at += sprintf(at, "{\"__metadata__\": {\"note\": \"");
+    memset(at, '[', NOTE);
+    at += NOTE;
+    at += sprintf(at, "\"}");
+    for (int i = 0; i < COUNT; i++) {
+        data[i] = (float)i;
+        at += sprintf(at,
+                      ",\n\"%d\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [%d, %d]}",
+                      i, 4 * i, 4 * i + 4);
+    }
+    strcpy(at, "}");
+    struct path dir = files_new();
+    write_tensors(dir.text, single, header, data, sizeof data);
+    struct weights *weights = open_ok(dir.text);
+    for (int i = 0; i < COUNT; i++) {
+        float out = -1;
+        char name[16];
+        snprintf(name, sizeof name, "%d", i);
+        REQUIRE(weights_read(weights, name, range(0, 1), range(0, 0), &out) == STATUS_OK);
+        REQUIRE(out == (float)i);
+    }
+    weights_close(&weights);
+
+    at = header + sprintf(header, "{\"");
+    memset(at, 'a', NOTE);
+    strcpy(at + NOTE, "\": {\"dtype\": \"F32\", \"shape\": [0], \"data_offsets\": [0, 0]}}");
+    write_tensors(dir.text, single, header, NULL, 0);
+    refuse_open(dir.text, single, "header: found at byte 9: ");
+    files_remove(dir);
+    free(header);
 }
 END_TEST
 
@@ -676,9 +727,10 @@ int main(void) {
     Suite *suite = suite_create("weights");
     suite_add(suite, "weights",
               (const TTest *const[]){every_slice, checks, every_half, large_slices,
-                                     cut_after_opening, truthful_headers, lying_length,
-                                     cut_anywhere, deep_nesting, changed_bytes, no_file, many_files,
-                                     lying_index, golden_directories, shared_shards, NULL});
+                                     cut_after_opening, truthful_headers, long_headers,
+                                     lying_length, cut_anywhere, deep_nesting, changed_bytes,
+                                     no_file, many_files, lying_index, golden_directories,
+                                     shared_shards, NULL});
     TCase *headers = tcase_create("lying headers");
     tcase_add_loop_test(headers, lying_header, 0, (int)(sizeof lies / sizeof lies[0]));
     suite_add_tcase(suite, headers);

@@ -31,8 +31,10 @@ class Machine(unittest.TestCase):
             self.assertEqual(forced["isa"], level)
             self.assertIn(forced["blas_core"], CORES[level])
 
-    def test_core_of_the_user(self):
-        self.assertEqual(understood(OPENBLAS_CORETYPE="Nehalem")["blas_core"], "Nehalem")
+    def test_variable_of_another_level(self):
+        """What a cluster's profile sets for other programs does not slow this one down."""
+        best = quire.instruction_sets()[-1]
+        self.assertIn(understood(OPENBLAS_CORETYPE="Prescott")["blas_core"], CORES[best])
 
     def test_threads(self):
         cpus = len(os.sched_getaffinity(0))
