@@ -25,7 +25,7 @@ enum status pieces_open(const char *text, int64_t len, struct pieces *pieces) {
     *pieces = (struct pieces){0};
     TRY(array_reserve(&pieces->text, &pieces->text_capacity, len, sizeof *pieces->text));
     TRY(array_reserve(&pieces->origin, &pieces->origin_capacity, len, sizeof *pieces->origin));
-    if (len)
+    if (len > 0)
         memcpy(pieces->text, text, (size_t)len);
     for (int64_t i = 0; i < len; i++)
         pieces->origin[i] = i;
