@@ -16,7 +16,7 @@ struct bpe_model {
     const char *file; /* borrowed, for messages */
     struct vocabulary vocabulary;
     struct bpe_merge *merges; /* [merge_slots] hash table */
-    int64_t merge_slots, merge_count;
+    int64_t merge_slots;
     struct bpe_borders *borders;
     int32_t plain[128];                   /* the ids of ASCII characters, -1 where there is none */
     int32_t bytes[256];                   /* the ids of <0x00> to <0xFF>; -1 where there is none */

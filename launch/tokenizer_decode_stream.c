@@ -8,13 +8,12 @@
 
 /* What a step remembers. */
 struct state {
-    struct decoded held; /* of the string that is coming in */
-    struct decoded
-        bytes; /* DECODE_BYTE_FALLBACK, DECODE_BYTE_LEVEL: of a character that is not whole yet */
-    int64_t begun;    /* strings that came in so far */
-    int64_t stripped; /* DECODE_STRIP: characters taken off this string; -1 once another came */
-    bool is_open;     /* it has handed the beginning of a string on and not its end */
-    bool is_invalid;  /* DECODE_BYTE_FALLBACK: a byte of this run fits nothing */
+    struct decoded held;     /* of the string that is coming in */
+    struct decoded bytes;    /* byte steps: of a character that is not whole yet */
+    int64_t begun;           /* strings that came in so far */
+    int64_t stripped;        /* DECODE_STRIP: characters taken off this string; -1: no more are */
+    bool is_open;            /* it has handed the beginning of a string on and not its end */
+    bool is_invalid;         /* DECODE_BYTE_FALLBACK: a byte of this run fits nothing */
     struct matcher *matcher; /* DECODE_REPLACE */
 };
 
