@@ -197,7 +197,7 @@ class Stop(Generate):
         """The text is cut before the first stop text that appears, wherever tokens end."""
         text = self.free["text"]
         early, late = text[12:17], text[31:33]
-        for stops in ([early], [late], [late, early, "\x00never"]):
+        for stops in ([early], [late], [late, early, "Zanzibar!"]):
             options = [word for stop in stops for word in ("--stop", stop)]
             result = self.generate("-p", PROMPT, "-n", 40, "--ignore-eos", *options)
             self.assertEqual(result["stop"], "string")

@@ -318,10 +318,10 @@ class Tokenizer(Refusal):
         shutil.copytree(quire.DEMO, directory)
         path = directory / "tokenizer.json"
         content = json.loads(path.read_text())
-        content["added_tokens"].append({**content["added_tokens"][0], "id": 5000,
+        content["added_tokens"].append({**content["added_tokens"][0], "id": 1024,
                                         "content": "<|beyond|>"})
         path.write_text(json.dumps(content))
-        self.assert_refused(["5000"], "generate", "-m", directory, "-p", "Hello <|beyond|>", "-n",
+        self.assert_refused(["1024"], "generate", "-m", directory, "-p", "Hello <|beyond|>", "-n",
                             1, form=re.compile("^quire: "))
 
 
