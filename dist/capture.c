@@ -1,5 +1,6 @@
 #include "dist/capture.h"
 
+#include "dist/h5.h"
 #include "kernels/kv.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -63,24 +64,6 @@ static const char *site_axes(enum site site) {
     return site == SITE_LOGITS ? "token, vocabulary" : "token, hidden dimension";
 }
 
-static void put_text(hid_t at, const char *name, const char *text) {
-    hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR);
-    H5Tset_size(type, strlen(text) + 1);
-    hid_t attribute = H5Acreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(attribute, type, text);
-    H5Aclose(attribute);
-    H5Sclose(space);
-    H5Tclose(type);
-}
-
-static void put_number(hid_t at, const char *name, int64_t value) {
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(at, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
-    H5Awrite(attribute, H5T_NATIVE_INT64, &value);
-    H5Aclose(attribute);
-    H5Sclose(space);
-}
-
 /* A contiguous dataset whose place in the file is fixed now; no fill values are written. */
 static hid_t make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
                           const char *axes) {
@@ -90,34 +73,35 @@ static hid_t make_dataset(hid_t at, const char *name, hid_t type, int rank, cons
     H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
     hid_t dataset = H5Dcreate2(at, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
     if (dataset >= 0)
-        put_text(dataset, "axes", axes);
+        h5_put_text(dataset, "axes", axes);
     H5Pclose(how);
     H5Sclose(space);
     return dataset;
-}
-
-static enum status describe(struct capture *c, const struct sequence_options *o) {
-    bool grouped = o->scheme.rule == ZONE_GROUPED;
-    put_text(c->file, "model", c->options.model_name);
-    put_text(c->file, "family", c->shape.family);
-    put_text(c->file, "method", grouped ? "self_extend" : "plain");
-    put_number(c->file, "group", grouped ? o->scheme.group : 0);
-    put_number(c->file, "window", grouped ? o->scheme.window : 0);
-    put_number(c->file, "sliding_window",
-               o->scheme.rule == ZONE_MASKED ? c->shape.sliding_window : 0);
-    put_number(c->file, "context", c->shape.context);
-    put_text(c->file, "dtype", c->options.dtype);
-    put_text(c->file, "kv", kv_type_name(o->kv));
-    put_text(c->file, "compute", "f32");
-    put_number(c->file, "first_token", c->tokens.first);
-    put_text(c->file, "quire_version", QUIRE_VERSION);
-    return STATUS_OK;
 }
 
 static enum status creation_failed(const struct capture *c, const char *what) {
     return status_fail(c->partial, what,
                        "found no way to create it, expected a file system that "
                        "HDF5 can write; choose another -o");
+}
+
+/* What the values belong to, in attributes of the file. */
+static enum status describe(const struct capture *c, const struct sequence_options *o) {
+    bool grouped = o->scheme.rule == ZONE_GROUPED;
+    bool sliding = o->scheme.rule == ZONE_MASKED;
+    herr_t wrong = h5_put_text(c->file, "model", c->options.model_name);
+    wrong |= h5_put_text(c->file, "family", c->shape.family);
+    wrong |= h5_put_text(c->file, "method", grouped ? "self_extend" : "plain");
+    wrong |= h5_put_number(c->file, "group", grouped ? o->scheme.group : 0);
+    wrong |= h5_put_number(c->file, "window", grouped ? o->scheme.window : 0);
+    wrong |= h5_put_number(c->file, "sliding_window", sliding ? c->shape.sliding_window : 0);
+    wrong |= h5_put_number(c->file, "context", c->shape.context);
+    wrong |= h5_put_text(c->file, "dtype", c->options.dtype);
+    wrong |= h5_put_text(c->file, "kv", kv_type_name(o->kv));
+    wrong |= h5_put_text(c->file, "compute", "f32");
+    wrong |= h5_put_number(c->file, "first_token", c->tokens.first);
+    wrong |= h5_put_text(c->file, "quire_version", QUIRE_VERSION);
+    return wrong < 0 ? creation_failed(c, "attributes") : STATUS_OK;
 }
 
 static enum status make_layer(struct capture *c, hid_t layers, int64_t layer) {
@@ -215,7 +199,9 @@ static enum status reserve_space(const struct capture *c, int64_t bytes) {
 
 static enum status create_file(struct capture *c) {
     enum status status = STATUS_OK;
-    if (c->dist->world.rank == 0) {
+    if (c->dist->world.rank == 0)
+        status = h5_check_path(c->options.path, "-o");
+    if (c->dist->world.rank == 0 && status == STATUS_OK) {
         int fd = open(c->partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
         if (fd < 0)
             status = status_fail(c->options.path, "-o",

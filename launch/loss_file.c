@@ -1,5 +1,6 @@
 #include "launch/loss_file.h"
 
+#include "dist/h5.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct loss_file {
@@ -17,42 +17,9 @@ struct loss_file {
     hid_t file; /* -1: not open */
 };
 
-static herr_t put_attribute(hid_t at, const char *name, hid_t stored, hid_t given,
-                            const void *value) {
-    hid_t space = H5Screate(H5S_SCALAR);
-    hid_t attribute = H5Acreate2(at, name, stored, space, H5P_DEFAULT, H5P_DEFAULT);
-    herr_t result = attribute < 0 ? -1 : H5Awrite(attribute, given, value);
-    if (attribute >= 0)
-        H5Aclose(attribute);
-    H5Sclose(space);
-    return result;
-}
-
-static herr_t put_text(hid_t at, const char *name, const char *text) {
-    hid_t type = H5Tcopy(H5T_C_S1);
-    H5Tset_size(type, strlen(text) + 1);
-    herr_t result = put_attribute(at, name, type, type, text);
-    H5Tclose(type);
-    return result;
-}
-
-static herr_t put_number(hid_t at, const char *name, int64_t value) {
-    return put_attribute(at, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
-}
-
 static enum status write_failed(const struct loss_file *f, const char *what) {
     return status_fail(f->partial, what,
                        "found a write error, expected the losses on disk; check the disk");
-}
-
-/* A rename would replace whatever stands at the path, a device or a directory too. */
-static enum status check_path(const char *path) {
-    struct stat info;
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return status_fail(path, "--nll",
-                           "found something that is not a regular file, expected a file or "
-                           "nothing; choose another path");
-    return STATUS_OK;
 }
 
 static enum status create_partial(struct loss_file *f) {
@@ -74,7 +41,7 @@ static enum status create_partial(struct loss_file *f) {
 
 enum status loss_file_create(const char *path, const char *model, const struct shape *shape,
                              struct loss_file **file) {
-    TRY(check_path(path));
+    TRY(h5_check_path(path, "--nll"));
     size_t size = strlen(path) + sizeof ".partial";
     struct loss_file *f = calloc(1, sizeof *f);
     *file = f;
@@ -85,21 +52,22 @@ enum status loss_file_create(const char *path, const char *model, const struct s
     f->context = shape->context;
     f->file = -1;
     TRY(create_partial(f));
-    if (put_text(f->file, "model", model) < 0 || put_text(f->file, "family", shape->family) < 0 ||
-        put_number(f->file, "context", shape->context) < 0 ||
-        put_text(f->file, "quire_version", QUIRE_VERSION) < 0)
+    if (h5_put_text(f->file, "model", model) < 0 ||
+        h5_put_text(f->file, "family", shape->family) < 0 ||
+        h5_put_number(f->file, "context", shape->context) < 0 ||
+        h5_put_text(f->file, "quire_version", QUIRE_VERSION) < 0)
         return write_failed(f, "attributes");
     return STATUS_OK;
 }
 
 static herr_t describe(hid_t dataset, const struct scheme *scheme, int64_t context) {
     bool grouped = scheme->rule == ZONE_GROUPED;
-    herr_t wrong = put_text(dataset, "units", "nats");
-    wrong |= put_text(dataset, "axes", "token; entry t is the loss of token t + 1");
-    wrong |= put_text(dataset, "method", grouped ? "self_extend" : "plain");
-    wrong |= put_number(dataset, "group", grouped ? scheme->group : 0);
-    wrong |= put_number(dataset, "window", grouped ? scheme->window : 0);
-    wrong |= put_number(dataset, "limit", scheme_reach(scheme, context));
+    herr_t wrong = h5_put_text(dataset, "units", "nats");
+    wrong |= h5_put_text(dataset, "axes", "token; entry t is the loss of token t + 1");
+    wrong |= h5_put_text(dataset, "method", grouped ? "self_extend" : "plain");
+    wrong |= h5_put_number(dataset, "group", grouped ? scheme->group : 0);
+    wrong |= h5_put_number(dataset, "window", grouped ? scheme->window : 0);
+    wrong |= h5_put_number(dataset, "limit", scheme_reach(scheme, context));
     return wrong;
 }
 

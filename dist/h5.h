@@ -1,0 +1,20 @@
+/* What all HDF5 files of quire have in common: attributes, and the care for the path. */
+#ifndef QUIRE_DIST_H5_H
+#define QUIRE_DIST_H5_H
+
+#include "partition/status.h"
+#include <hdf5.h>
+#include <stdint.h>
+
+/* Puts a scalar attribute at an open object: variable-length UTF-8, which h5py reads as str, or a
+ * 64-bit integer. Negative on failure. In a file that several ranks opened, all ranks call it with
+ * the same value; local otherwise. */
+herr_t h5_put_text(hid_t at, const char *name, const char *text);
+herr_t h5_put_number(hid_t at, const char *name, int64_t value);
+
+/* Refuses a path where something other than a regular file stands: a finished file is renamed to
+ * its path, which would replace a device or a directory too. `option` is the one that named it.
+ * Local. */
+enum status h5_check_path(const char *path, const char *option);
+
+#endif
