@@ -94,6 +94,10 @@ static void report_result(struct capture_run *run, const struct options *options
         if (options->sites >> site & 1)
             json_array_append_new(sites, json_string(site_name((enum site)site)));
     json_object_set_new(run->report.root, "sites", sites);
+    json_t *layers = options->layers.count ? json_array() : json_null();
+    for (int64_t i = 0; i < options->layers.count; i++)
+        json_array_append_new(layers, json_integer(options->layers.values[i]));
+    json_object_set_new(run->report.root, "layers", layers);
 }
 
 static enum status capture_text(struct capture_run *run, const struct options *options) {
