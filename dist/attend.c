@@ -15,19 +15,19 @@ static int64_t *rank_counts(const struct dist *dist) {
     return counts;
 }
 
-static struct rotary key_tables(const struct sequence *s) {
-    int64_t n = s->options.chunk * s->model->shape.head_dim / 2;
-    float *t = s->work.tables;
-    bool far = s->options.scheme.rule == ZONE_GROUPED;
-    struct rotary r = {t, t + n, far ? t + 4 * n : NULL, far ? t + 5 * n : NULL};
-    return r;
-}
+/* Where the tables stand in work.tables, n floats each: cosines and sines near, then those of far
+ * queries, then those of far keys. */
+enum { TABLE_NEAR = 0, TABLE_FAR_QUERIES = 2, TABLE_FAR_KEYS = 4 };
 
-static struct rotary query_tables(const struct sequence *s) {
+/* The near tables, and the far ones from `far` on. */
+static struct rotary rotary_tables(const struct sequence *s, int far) {
     int64_t n = s->options.chunk * s->model->shape.head_dim / 2;
     float *t = s->work.tables;
-    bool far = s->options.scheme.rule == ZONE_GROUPED;
-    struct rotary r = {t, t + n, far ? t + 2 * n : NULL, far ? t + 3 * n : NULL};
+    struct rotary r = {.near_cos = t, .near_sin = t + n};
+    if (s->options.scheme.rule == ZONE_GROUPED) {
+        r.far_cos = t + far * n;
+        r.far_sin = t + (far + 1) * n;
+    }
     return r;
 }
 
@@ -36,7 +36,7 @@ void attend_prepare(struct sequence *s, int64_t T) {
     const struct scheme *scheme = &s->options.scheme;
     int64_t d = m->shape.head_dim, group = shape_group(&m->shape), n = s->options.chunk * d / 2;
     int64_t *of_rows = s->positions, *of_tokens = s->positions + s->options.chunk * group;
-    float *t = s->work.tables;
+    float *t = s->work.tables, *far_q = t + TABLE_FAR_QUERIES * n, *far_k = t + TABLE_FAR_KEYS * n;
     for (int64_t i = 0; i < T; i++) {
         of_tokens[i] = s->tokens + i;
         for (int64_t h = 0; h < group; h++)
@@ -47,10 +47,10 @@ void attend_prepare(struct sequence *s, int64_t T) {
         return;
     for (int64_t i = 0; i < T; i++)
         of_tokens[i] = scheme_far_query(scheme, s->tokens + i);
-    rope_tables(of_tokens, T, m->rope_frequencies, d, t + 2 * n, t + 3 * n);
+    rope_tables(of_tokens, T, m->rope_frequencies, d, far_q, far_q + n);
     for (int64_t i = 0; i < T; i++)
         of_tokens[i] = scheme_far_key(scheme, s->tokens + i);
-    rope_tables(of_tokens, T, m->rope_frequencies, d, t + 4 * n, t + 5 * n);
+    rope_tables(of_tokens, T, m->rope_frequencies, d, far_k, far_k + n);
 }
 
 /* Rotates the rows of one rank's heads, q [T, heads.count * d], to their places among the
@@ -59,7 +59,7 @@ static void rotate_queries(struct sequence *s, const float *q, struct range head
     const struct shape *shape = &s->model->shape;
     int64_t d = shape->head_dim, group = shape_group(shape);
     float scale = (float)(1.0 / sqrt((double)d));
-    struct rotary tables = query_tables(s);
+    struct rotary tables = rotary_tables(s, TABLE_FAR_QUERIES);
 #pragma omp parallel for
     for (int64_t t = 0; t < T; t++)
         for (int64_t h = 0; h < heads.count; h++) {
@@ -171,7 +171,7 @@ void attend_store_keys(struct sequence *s, int64_t layer, int64_t T) {
     }
     probe_keys(s, SITE_K, layer, keys, tokens);
     probe_keys(s, SITE_V, layer, values, tokens);
-    struct rotary tables = key_tables(s);
+    struct rotary tables = rotary_tables(s, TABLE_FAR_KEYS);
 #pragma omp parallel
     {
         float scratch[2 * d];

@@ -110,9 +110,9 @@ static enum status capture_text(struct capture_run *run, const struct options *o
     TRY(choose_range(run, options));
     int64_t length = s->tokens.count;
     struct sequence_options sequence = session_sequence(s, false, length, range_end(run->range));
-    session_warn_reach(s, &sequence.scheme, length);
     TRY(open_capture(run, options, &sequence));
     TRY(session_load(s, &sequence, 1));
+    session_warn_reach(s, &sequence.scheme, length);
     TRY(sequence_open(&s->model, &sequence, &run->sequence));
     run->sequence.probe = capture_probe(run->capture);
     TRY(read_text(run));

@@ -67,15 +67,15 @@ static enum status make_prompt(struct passkey *p, const struct passkey_trial *tr
     return STATUS_OK;
 }
 
-/* Refuses lengths that hold no key before the weights are read. */
+/* Refuses lengths that hold no key before the weights are read. Collective(world). */
 static enum status check_lengths(struct passkey *p) {
     struct passkey_trial trial = {.seed = p->options->sample.seed,
                                   .length = p->comparison.lengths.values[0],
                                   .depth = p->depths.values[0]};
-    struct passkey_prompt prompt;
-    enum status status = make_prompt(p, &trial, &prompt);
-    passkey_prompt_free(&prompt);
-    return status;
+    enum status status = STATUS_OK;
+    if (session_leads(&p->session))
+        status = passkey_prompt_check(p->session.tokenizer, &trial);
+    return status_agree(p->session.dist.world.comm, status);
 }
 
 /* Whether SelfExtend at this length is the plain attention that runs anyhow. */

@@ -255,8 +255,9 @@ static enum status open_all(struct perplexity *p) {
     TRY(status_agree(s->dist.world.comm, choose_lengths(p)));
     TRY(status_agree(s->dist.world.comm, plan_passes(p)));
     TRY(status_agree(s->dist.world.comm, create_file(p)));
+    TRY(session_load(s, p->passes, p->pass_count));
     comparison_warn(s, &p->comparison);
-    return session_load(s, p->passes, p->pass_count);
+    return STATUS_OK;
 }
 
 /* Rank 0: the file's name, the table. */

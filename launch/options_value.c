@@ -42,12 +42,9 @@ static bool read_real(const char *text, double *number) {
     return *end == '\0' && isfinite(*number);
 }
 
-/* Makes room for one more element of an owned array, which doubles when its count reaches a power
- * of two. */
-static enum status array_grow(void **array, int64_t count, size_t size) {
-    if (count & (count - 1))
-        return STATUS_OK;
-    size_t bytes = (count ? 2 * (size_t)count : 1) * size;
+/* Makes room for `more` elements behind the count of an owned array. */
+static enum status array_grow(void **array, int64_t count, int64_t more, size_t size) {
+    size_t bytes = (size_t)(count + more) * size;
     void *larger = realloc(*array, bytes);
     if (!larger)
         return status_no_memory("command line", (long long)bytes);
@@ -55,11 +52,10 @@ static enum status array_grow(void **array, int64_t count, size_t size) {
     return STATUS_OK;
 }
 
-static enum status list_add(struct number_list *list, int64_t value) {
+static enum status list_grow(struct number_list *list, int64_t more) {
     void *values = list->values;
-    TRY(array_grow(&values, list->count, sizeof *list->values));
+    TRY(array_grow(&values, list->count, more, sizeof *list->values));
     list->values = values;
-    list->values[list->count++] = value;
     return STATUS_OK;
 }
 
@@ -102,6 +98,7 @@ enum status take_auto_number(struct options *options, const struct option *row, 
 
 enum status take_numbers(struct options *options, const struct option *row, const char *text) {
     struct number_list *list = field(options, row);
+    TRY(list_grow(list, (int64_t)strlen(text) / 2 + 1)); /* a number and its comma take two bytes */
     for (const char *at = text;; at++) {
         int64_t number;
         if (!read_number_in(at, &at, row, &number) || (*at && *at != ',') ||
@@ -110,7 +107,7 @@ enum status take_numbers(struct options *options, const struct option *row, cons
                                 "found \"%.200s\", expected whole numbers from %" PRId64
                                 " to %" PRId64 " with commas between",
                                 text, row->min, row->max);
-        TRY(list_add(list, number));
+        list->values[list->count++] = number;
         if (!*at)
             return STATUS_OK;
     }
@@ -169,7 +166,7 @@ enum status take_compute(struct options *options, const struct option *row, cons
 
 static enum status add_text(struct options *options, struct text_part part) {
     void *texts = options->texts;
-    TRY(array_grow(&texts, options->text_count, sizeof part));
+    TRY(array_grow(&texts, options->text_count, 1, sizeof part));
     options->texts = texts;
     options->texts[options->text_count++] = part;
     return STATUS_OK;
@@ -195,7 +192,7 @@ enum status take_stop(struct options *options, const struct option *row, const c
     if (*text == '\0')
         return status_usage(row->name, "found an empty text, expected one to stop at");
     void *stops = options->stops;
-    TRY(array_grow(&stops, options->stop_count, sizeof *options->stops));
+    TRY(array_grow(&stops, options->stop_count, 1, sizeof *options->stops));
     options->stops = stops;
     options->stops[options->stop_count++] = text;
     return STATUS_OK;
@@ -256,8 +253,9 @@ enum status take_layers(struct options *options, const struct option *row, const
                                 "found \"%.200s\", expected layers and ranges from 0 to %" PRId64
                                 " as in 0-3,7",
                                 text, row->max);
+        TRY(list_grow(&options->layers, last - first + 1));
         for (int64_t layer = first; layer <= last; layer++)
-            TRY(list_add(&options->layers, layer));
+            options->layers.values[options->layers.count++] = layer;
         if (!*at)
             break;
     }

@@ -152,19 +152,28 @@ static enum status odd_tokenizer(int64_t sentences, int64_t tokens) {
                        tokens, sentences);
 }
 
+/* The text without filler, which is the least that a length must hold. */
+static enum status measure_least(const struct tokenizer *tokenizer,
+                                 const struct passkey_trial *trial, const char *key,
+                                 struct draft *draft, struct encoded *encoded) {
+    TRY(measure(tokenizer, 0, trial->depth, key, draft, encoded));
+    int64_t least = encoded->tokens.count;
+    if (encoded->answer < 1)
+        return odd_tokenizer(0, least);
+    if (trial->length < least)
+        return status_usage("--lengths",
+                            "found %" PRId64 ", expected at least %" PRId64
+                            " tokens, which the pass key's sentences and the answer take",
+                            trial->length, least);
+    return STATUS_OK;
+}
+
 /* Finds the smallest number of filler sentences that reaches the length: estimates it from what ten
  * sentences take, then adds one after the other. */
 static enum status fill(const struct tokenizer *tokenizer, const struct passkey_trial *trial,
                         const char *key, struct draft *draft, struct encoded *encoded) {
-    TRY(measure(tokenizer, 0, trial->depth, key, draft, encoded));
+    TRY(measure_least(tokenizer, trial, key, draft, encoded));
     int64_t least = encoded->tokens.count, length = trial->length;
-    if (encoded->answer < 1)
-        return odd_tokenizer(0, least);
-    if (length < least)
-        return status_usage("--lengths",
-                            "found %" PRId64 ", expected at least %" PRId64
-                            " tokens, which the pass key's sentences and the answer take",
-                            length, least);
     if (length == least)
         return STATUS_OK;
     TRY(measure(tokenizer, 2 * FILLER_COUNT, trial->depth, key, draft, encoded));
@@ -207,6 +216,18 @@ static enum status cut(const struct draft *draft, int64_t length, struct encoded
     memmove(t->ids + first, t->ids + first + excess, (size_t)(length - first) * sizeof *t->ids);
     t->count = length;
     return STATUS_OK;
+}
+
+enum status passkey_prompt_check(const struct tokenizer *tokenizer,
+                                 const struct passkey_trial *trial) {
+    struct draft draft = {0};
+    struct encoded encoded = {0};
+    char key[PASSKEY_DIGITS + 1];
+    draw_key(trial, key);
+    enum status status = measure_least(tokenizer, trial, key, &draft, &encoded);
+    free(draft.text);
+    tokens_free(&encoded.tokens);
+    return status;
 }
 
 enum status passkey_prompt_build(const struct tokenizer *tokenizer,

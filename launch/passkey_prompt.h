@@ -26,11 +26,15 @@ struct passkey_prompt {
     int64_t answer; /* ids at the end that are the answer */
 };
 
+/* Refuses a length that does not hold introduction, key, question and answer; the message names the
+ * least that does. Quick, whatever the length. */
+enum status passkey_prompt_check(const struct tokenizer *tokenizer,
+                                 const struct passkey_trial *trial);
+
 /* Builds a prompt. Its ids are those of the whole text, of which the excess over the length, less
  * than a filler sentence, is cut out of the longer stretch of filler. The answer is what the text
  * gains by " KEY" at its end; where that changes the tokens before it, " KEY" encoded alone.
- * Errors: a length that does not hold introduction, key, question and answer (the message names the
- * least that does), memory. passkey_prompt_free frees a half-built one too. */
+ * Errors: those of passkey_prompt_check, memory. passkey_prompt_free frees a half-built one too. */
 enum status passkey_prompt_build(const struct tokenizer *tokenizer,
                                  const struct passkey_trial *trial, struct passkey_prompt *prompt);
 void passkey_prompt_free(struct passkey_prompt *prompt);
