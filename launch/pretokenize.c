@@ -1,12 +1,10 @@
 #include "launch/pretokenize.h"
 
+#include "launch/tokenizer_parts.h"
 #include "launch/unicode.h"
 #include "partition/json.h"
 #include <stdlib.h>
 #include <string.h>
-
-/* Sequences within each other; real files have one. */
-#define DEPTH_MAX 8
 
 enum kind { SPLIT, SPLIT_CHARACTERS, PREFIX_SPACE, BYTES, METASPACE };
 enum behavior { ISOLATED, REMOVED, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT, CONTIGUOUS };
@@ -120,8 +118,8 @@ static enum status read_digits(struct pretokenizer *p, const char *file, const j
                                 .character = -1});
 }
 
-static enum status read_any(struct pretokenizer *p, const char *file, const json_t *json,
-                            int depth) {
+static enum status read_part(void *owner, const char *file, const char *type, const json_t *json,
+                             bool *taken) {
     static const struct {
         const char *name;
         enum status (*read)(struct pretokenizer *p, const char *file, const json_t *json);
@@ -129,31 +127,15 @@ static enum status read_any(struct pretokenizer *p, const char *file, const json
                  {"ByteLevel", read_byte_level},
                  {"Metaspace", read_metaspace},
                  {"Digits", read_digits}};
-    const char *name = NULL;
-    if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, NULL,
-                           "found %s, expected an object with a type; "
-                           "restore the file as it was published",
-                           json_words(json).text);
-    TRY(json_text(file, json, "type", true, &name));
     for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++)
-        if (!strcmp(name, kinds[i].name))
-            return kinds[i].read(p, file, json);
-    const json_t *list = json_object_get(json, "pretokenizers"), *item;
-    if (strcmp(name, "Sequence") != 0)
-        return status_fail(
-            file, "type",
-            "found \"%s\", expected Sequence, Split, ByteLevel, Metaspace or Digits; "
-            "use a model with one of these",
-            name);
-    if (!json_is_array(list))
-        return status_fail(file, "pretokenizers",
-                           "found %s, expected a list; restore the file as it was published",
-                           json_words(list).text);
-    size_t i;
-    json_array_foreach(list, i, item) TRY(read_any(p, file, item, depth + 1));
+        if (!strcmp(type, kinds[i].name))
+            return kinds[i].read(owner, file, json);
+    *taken = false;
     return STATUS_OK;
 }
+
+static const struct part_reader reader = {
+    .list = "pretokenizers", .known = "Split, ByteLevel, Metaspace or Digits", .read = read_part};
 
 enum status pretokenizer_open(const char *file, const json_t *json,
                               struct pretokenizer **pretokenizer) {
@@ -162,7 +144,7 @@ enum status pretokenizer_open(const char *file, const json_t *json,
         return status_no_memory("a pre-tokenizer", (long long)sizeof **pretokenizer);
     if (!json || json_is_null(json))
         return STATUS_OK;
-    enum status status = read_any(*pretokenizer, file, json, 0);
+    enum status status = parts_read(file, json, &reader, *pretokenizer);
     if (status != STATUS_OK)
         pretokenizer_close(pretokenizer);
     return status;

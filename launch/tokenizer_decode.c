@@ -1,13 +1,12 @@
 #include "launch/tokenizer_decode_steps.h"
 
+#include "launch/tokenizer_parts.h"
 #include "launch/tokenizer_pieces.h"
 #include "launch/unicode.h"
 #include "partition/json.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Sequences within each other; real files have one. */
-#define DEPTH_MAX 8
 /* Characters that Strip takes off; real files have one. */
 #define STRIP_MAX 1024
 
@@ -103,8 +102,8 @@ static enum status read_byte_level(struct decode_steps *steps, const char *file,
     return add(steps, (struct decode_step){.kind = DECODE_BYTE_LEVEL});
 }
 
-static enum status read_any(struct decode_steps *steps, const char *file, const json_t *json,
-                            int depth) {
+static enum status read_part(void *owner, const char *file, const char *type, const json_t *json,
+                             bool *taken) {
     static const struct {
         const char *name;
         enum status (*read)(struct decode_steps *, const char *, const json_t *);
@@ -114,30 +113,17 @@ static enum status read_any(struct decode_steps *steps, const char *file, const 
                  {"Strip", read_strip},
                  {"ByteLevel", read_byte_level},
                  {"Metaspace", read_metaspace}};
-    const char *name = NULL;
-    if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, NULL,
-                           "found %s, expected an object with a type; "
-                           "restore the file as it was published",
-                           json_words(json).text);
-    TRY(json_text(file, json, "type", true, &name));
     for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++)
-        if (!strcmp(name, kinds[i].name))
-            return kinds[i].read(steps, file, json);
-    const json_t *list = json_object_get(json, "decoders"), *item;
-    if (strcmp(name, "Sequence") != 0)
-        return status_fail(file, "type",
-                           "found \"%s\", expected Sequence, Replace, ByteFallback, Fuse, Strip, "
-                           "ByteLevel or Metaspace; use a model with one of these",
-                           name);
-    if (!json_is_array(list))
-        return status_fail(file, "decoders",
-                           "found %s, expected a list; restore the file as it was published",
-                           json_words(list).text);
-    size_t i;
-    json_array_foreach(list, i, item) TRY(read_any(steps, file, item, depth + 1));
+        if (!strcmp(type, kinds[i].name))
+            return kinds[i].read(owner, file, json);
+    *taken = false;
     return STATUS_OK;
 }
+
+static const struct part_reader reader = {
+    .list = "decoders",
+    .known = "Replace, ByteFallback, Fuse, Strip, ByteLevel or Metaspace",
+    .read = read_part};
 
 enum status decode_steps_open(const char *file, const json_t *json, struct decode_steps **steps) {
     *steps = calloc(1, sizeof **steps);
@@ -145,7 +131,7 @@ enum status decode_steps_open(const char *file, const json_t *json, struct decod
         return status_no_memory("a decoder", (long long)sizeof **steps);
     enum status status = !json || json_is_null(json)
                              ? add(*steps, (struct decode_step){.kind = DECODE_JOIN})
-                             : read_any(*steps, file, json, 0);
+                             : parts_read(file, json, &reader, *steps);
     if (status != STATUS_OK)
         decode_steps_close(steps);
     return status;

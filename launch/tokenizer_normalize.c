@@ -1,14 +1,12 @@
 #include "launch/tokenizer_normalize.h"
 
 #include "launch/pretokenize_pattern.h"
+#include "launch/tokenizer_parts.h"
 #include "launch/unicode.h"
 #include "launch/unicode_normal.h"
 #include "partition/json.h"
 #include <stdlib.h>
 #include <string.h>
-
-/* Sequences within each other; real files have one. */
-#define DEPTH_MAX 8
 
 enum kind { PREPEND, REPLACE, STRIP, LOWERCASE, FORM };
 
@@ -81,8 +79,8 @@ static enum status read_strip(struct normalizer *normalizer, const char *file, c
     return add(normalizer, step);
 }
 
-static enum status read_any(struct normalizer *normalizer, const char *file, const json_t *json,
-                            int depth) {
+static enum status read_part(void *owner, const char *file, const char *type, const json_t *json,
+                             bool *taken) {
     static const struct {
         const char *name;
         enum status (*read)(struct normalizer *, const char *, const json_t *);
@@ -95,31 +93,17 @@ static enum status read_any(struct normalizer *normalizer, const char *file, con
                  {"NFD", NULL, {.kind = FORM, .form = UNICODE_NFD}},
                  {"NFKC", NULL, {.kind = FORM, .form = UNICODE_NFKC}},
                  {"NFKD", NULL, {.kind = FORM, .form = UNICODE_NFKD}}};
-    const char *name = NULL;
-    if (!json_is_object(json) || depth > DEPTH_MAX)
-        return status_fail(file, NULL,
-                           "found %s, expected an object with a type; "
-                           "restore the file as it was published",
-                           json_words(json).text);
-    TRY(json_text(file, json, "type", true, &name));
     for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++)
-        if (!strcmp(name, kinds[i].name))
-            return kinds[i].read ? kinds[i].read(normalizer, file, json)
-                                 : add(normalizer, kinds[i].step);
-    const json_t *list = json_object_get(json, "normalizers"), *item;
-    if (strcmp(name, "Sequence") != 0)
-        return status_fail(file, "type",
-                           "found \"%s\", expected Sequence, Prepend, Replace, Strip, Lowercase, "
-                           "NFC, NFD, NFKC or NFKD; use a model with one of these",
-                           name);
-    if (!json_is_array(list))
-        return status_fail(file, "normalizers",
-                           "found %s, expected a list; restore the file as it was published",
-                           json_words(list).text);
-    size_t i;
-    json_array_foreach(list, i, item) TRY(read_any(normalizer, file, item, depth + 1));
+        if (!strcmp(type, kinds[i].name))
+            return kinds[i].read ? kinds[i].read(owner, file, json) : add(owner, kinds[i].step);
+    *taken = false;
     return STATUS_OK;
 }
+
+static const struct part_reader reader = {
+    .list = "normalizers",
+    .known = "Prepend, Replace, Strip, Lowercase, NFC, NFD, NFKC or NFKD",
+    .read = read_part};
 
 enum status normalizer_open(const char *file, const json_t *json, struct normalizer **normalizer) {
     *normalizer = calloc(1, sizeof **normalizer);
@@ -127,7 +111,7 @@ enum status normalizer_open(const char *file, const json_t *json, struct normali
         return status_no_memory("a normalizer", (long long)sizeof **normalizer);
     if (!json || json_is_null(json))
         return STATUS_OK;
-    enum status status = read_any(*normalizer, file, json, 0);
+    enum status status = parts_read(file, json, &reader, *normalizer);
     if (status != STATUS_OK)
         normalizer_close(normalizer);
     return status;
