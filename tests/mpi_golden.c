@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TOLERANCE 5e-5
@@ -69,22 +68,17 @@ END_TEST
 
 /* The other form of config.json describes the same model. */
 START_TEST(old_config) {
-    char dir[64] = "", command[8192];
+    char dir[DIRECTORY_MAX], command[8192];
+    directory_make(dir);
     if (rank == 0) {
-        snprintf(dir, sizeof dir, "/tmp/quire-golden-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(dir));
         snprintf(command, sizeof command,
                  "cp %s/tests/golden/%s/* %s/ && cp %s/config_old_style.json %s/config.json",
                  QUIRE_SOURCE_DIR, own[_i], dir, dir, dir);
         ck_assert_int_eq(system(command), 0);
     }
-    MPI_Bcast(dir, sizeof dir, MPI_CHAR, 0, MPI_COMM_WORLD);
-    compare_dir(dir);
     MPI_Barrier(MPI_COMM_WORLD);
-    if (rank == 0) {
-        snprintf(command, sizeof command, "rm -r %s", dir);
-        ck_assert_int_eq(system(command), 0);
-    }
+    compare_dir(dir);
+    directory_remove(dir);
 }
 END_TEST
 
@@ -174,17 +168,16 @@ static void compare_texts(struct opened *o, const char *what, json_t *root) {
 START_TEST(third_party) {
     const struct third_party *p = &others[_i];
     const char *shared = shared_dir();
-    char dir[64] = "/tmp/quire-golden-XXXXXX", path[4096];
+    char dir[DIRECTORY_MAX], path[4096];
     if (!shared) {
         if (rank == 0)
             printf("SKIP: %s (no shared data)\n", p->folder);
         return;
     }
-    if (rank == 0) {
-        ck_assert_ptr_nonnull(mkdtemp(dir));
+    directory_make(dir);
+    if (rank == 0)
         link_model(shared, p, dir);
-    }
-    MPI_Bcast(dir, sizeof dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+    MPI_Barrier(MPI_COMM_WORLD);
     snprintf(path, sizeof path, "%s/models/%s/%s", shared, p->folder, p->logits);
     json_t *root = json_load_file(path, 0, NULL);
     ck_assert_ptr_nonnull(root);
@@ -197,11 +190,7 @@ START_TEST(third_party) {
         opened_close(&o);
     }
     json_decref(root);
-    MPI_Barrier(MPI_COMM_WORLD);
-    if (rank == 0) {
-        snprintf(path, sizeof path, "rm -r %s", dir);
-        ck_assert_int_eq(system(path), 0);
-    }
+    directory_remove(dir);
 }
 END_TEST
 

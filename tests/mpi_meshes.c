@@ -10,38 +10,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define TOLERANCE 5e-5
 #define LONGEST 131
 
 static int rank, ranks;
-static char dir[64];
+static char dir[DIRECTORY_MAX];
 static struct shape shape;
 static int32_t ids[LONGEST];
 
 static void make_model(const char *spoiled) {
     shape = random_model_shape();
-    if (rank == 0) {
-        strcpy(dir, "/tmp/quire-meshes-XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(dir));
+    directory_make(dir);
+    if (rank == 0)
         random_model_write(dir, &shape, 42, spoiled);
-    }
-    MPI_Bcast(dir, sizeof dir, MPI_CHAR, 0, MPI_COMM_WORLD);
+    MPI_Barrier(MPI_COMM_WORLD);
     for (int t = 0; t < LONGEST; t++)
         ids[t] = (int32_t)((t * 37 + t * t * 11 + 5) % shape.vocab);
 }
 
 static void remove_model(void) {
-    char path[128];
-    MPI_Barrier(MPI_COMM_WORLD);
-    if (rank)
-        return;
-    snprintf(path, sizeof path, "%s/config.json", dir);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    unlink(path);
-    rmdir(dir);
+    directory_remove(dir);
 }
 
 static void setup(void) {

@@ -119,6 +119,26 @@ struct sequence_options test_sequence(struct scheme scheme, int64_t capacity, in
     return o;
 }
 
+void directory_make(char path[DIRECTORY_MAX]) {
+    int rank;
+    const char *parent = getenv("TMPDIR");
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    snprintf(path, DIRECTORY_MAX, "%s/quire-test-XXXXXX", parent ? parent : "/tmp");
+    if (rank == 0 && !mkdtemp(path))
+        end_job(status_fail(path, NULL, "found no way to make a directory there"));
+    MPI_Bcast(path, DIRECTORY_MAX, MPI_CHAR, 0, MPI_COMM_WORLD);
+}
+
+void directory_remove(const char *path) {
+    int rank;
+    char command[DIRECTORY_MAX + 16];
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    MPI_Barrier(MPI_COMM_WORLD);
+    snprintf(command, sizeof command, "rm -r '%s'", path);
+    if (rank == 0 && system(command) != 0)
+        end_job(status_fail(path, NULL, "found no way to remove it"));
+}
+
 const char *shared_dir(void) {
     struct stat info;
     const char *dir = getenv("QUIRE_SHARED");

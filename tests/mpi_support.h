@@ -39,6 +39,13 @@ struct sequence_options test_sequence(struct scheme scheme, int64_t capacity, in
 
 struct scheme test_scheme(int64_t group, int64_t window); /* group 0: all near */
 
+/* Makes a new directory on rank 0, in TMPDIR or /tmp; every rank gets its path. */
+#define DIRECTORY_MAX 256
+void directory_make(char path[DIRECTORY_MAX]);
+
+/* Removes it with everything in it, once all ranks are here. */
+void directory_remove(const char *path);
+
 /* Where the data shared between checkouts lies (QUIRE_SHARED, else ../shared), or NULL. */
 const char *shared_dir(void);
 
