@@ -2,7 +2,8 @@
  * many tokens against the peak of the processor's bf16 multiply-add, few tokens against the read
  * bandwidth. Threads as OMP_NUM_THREADS says; medians and best of the rounds.
  *
- *     bench_gemm [ROUNDS]     (default 9) */
+ *     bench_gemm [ROUNDS]     (default 9)
+ *     bench_gemm --machine    what the machine can do, alone */
 #include "kernels/compute.h"
 #include "kernels/gemm.h"
 #include <immintrin.h>
@@ -133,12 +134,22 @@ static void bench(int64_t T, int64_t N, int64_t K, const char *memory) {
     free(rounded);
 }
 
+static void print_machine(const char *memory) {
+    struct rates peak = {0}, read = {0};
+    for (int round = 0; round < rounds; round++) {
+        peak.of[peak.count++] = peak_once();
+        read.of[read.count++] = read_once(memory);
+    }
+    printf("bf16 peak %.1f GFLOP/s, reading %.1f GB/s\n", best(&peak) * 1e-9, best(&read) * 1e-9);
+}
+
 int main(int argc, char **argv) {
     static const int64_t shapes[][2] = {{2048, 2048}, {256, 2048},   {5632, 2048},
                                         {2048, 5632}, {4096, 11008}, {11008, 4096}};
     static const int64_t tokens[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
     enum isa isa;
-    if (argc > 1)
+    bool machine = argc > 1 && strcmp(argv[1], "--machine") == 0;
+    if (argc > 1 && !machine)
         rounds = atoi(argv[1]);
     if (rounds < 1 || rounds > ROUNDS_MAX)
         return 2;
@@ -154,7 +165,9 @@ int main(int argc, char **argv) {
     madvise(memory, (size_t)READ_BYTES, MADV_HUGEPAGE); /* as the model's weights */
     memset(memory, 0, (size_t)READ_BYTES);
     printf("%d threads, %s\n", omp_get_max_threads(), isa_name(isa));
-    for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++)
+    if (machine)
+        print_machine(memory);
+    for (size_t t = 0; !machine && t < sizeof tokens / sizeof *tokens; t++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             bench(tokens[t], shapes[s][0], shapes[s][1], memory);
     free(memory);
