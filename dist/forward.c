@@ -53,8 +53,7 @@ static void embed(struct sequence *s, const int32_t *tokens, int64_t T) {
     for (int64_t t = 0; t < T; t++) {
         float *row = s->work.hidden + t * D;
         if (range_has(m->share.vocab, tokens[t]))
-            memcpy(row, m->embedding + (tokens[t] - m->share.vocab.first) * D,
-                   (size_t)D * sizeof *row);
+            matrix_row(&m->embedding, tokens[t] - m->share.vocab.first, row);
         else
             memset(row, 0, (size_t)D * sizeof *row);
     }
@@ -73,9 +72,10 @@ static void attention_block(struct sequence *s, int64_t layer, int64_t T) {
     int64_t r = m->share.kv_rows.count;
 
     rms_norm(w->hidden, l->attention_norm, m->shape.norm_eps, T, D, w->normed);
-    gemm_xwt(T, hd, D, w->normed, l->q, w->q_own);
-    gemm_xwt(T, r, D, w->normed, l->k, w->kv_own);
-    gemm_xwt(T, r, D, w->normed, l->v, w->kv_own + T * r);
+    struct gemm_input normed = gemm_prepare(m->type, T, D, w->normed, w->rounded);
+    gemm_xwt(&normed, &l->q, w->q_own);
+    gemm_xwt(&normed, &l->k, w->kv_own);
+    gemm_xwt(&normed, &l->v, w->kv_own + T * r);
     probe_queries(s, layer, T);
 
     attend_gather_queries(s, T);
@@ -83,7 +83,8 @@ static void attention_block(struct sequence *s, int64_t layer, int64_t T) {
     attend_shard(s, layer, T);
     attend_merge(s, T);
 
-    gemm_xwt(T, D, hd, w->merged, l->o, w->partial);
+    struct gemm_input merged = gemm_prepare(m->type, T, hd, w->merged, w->rounded);
+    gemm_xwt(&merged, &l->o, w->partial);
     sum_partials(s, step_attention(m->share.layers.first + layer), T);
     probe_replicated(s, SITE_ATTN_OUT, layer, w->partial, T);
     add_to(w->hidden, w->partial, T * D);
@@ -97,11 +98,13 @@ static void ffn_block(struct sequence *s, int64_t layer, int64_t T) {
     int64_t D = m->shape.hidden, f = m->share.ffn.count;
 
     rms_norm(w->hidden, l->ffn_norm, m->shape.norm_eps, T, D, w->normed);
-    gemm_xwt(T, f, D, w->normed, l->gate, w->gate);
-    gemm_xwt(T, f, D, w->normed, l->up, w->up);
+    struct gemm_input normed = gemm_prepare(m->type, T, D, w->normed, w->rounded);
+    gemm_xwt(&normed, &l->gate, w->gate);
+    gemm_xwt(&normed, &l->up, w->up);
     silu_multiply(w->gate, w->up, T * f);
 
-    gemm_xwt(T, D, f, w->gate, l->down, w->partial);
+    struct gemm_input gated = gemm_prepare(m->type, T, f, w->gate, w->rounded);
+    gemm_xwt(&gated, &l->down, w->partial);
     sum_partials(s, step_ffn(m->share.layers.first + layer), T);
     probe_replicated(s, SITE_MLP_OUT, layer, w->partial, T);
     add_to(w->hidden, w->partial, T * D);

@@ -5,13 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-/* One tensor of the checkpoint, the slice of it that a rank holds, and where that goes. */
+/* One tensor of the checkpoint, the slice of it that a rank holds, and where that goes: a norm's
+ * vector or a matrix. */
 struct slice {
     const char *name;   /* within the layer, or whole for the tables */
     int64_t rows, cols; /* of the whole tensor; cols 0: a vector */
     struct range own_rows, own_cols;
-    float **at;
+    const float **vector; /* NULL: a matrix */
+    struct matrix *matrix;
+};
+
+/* What is still free of the model's allocation: the norms' part, and the matrices' behind it. */
+struct room {
+    float *norms;
+    char *matrices;
 };
 
 #define LAYER_SLICES 9
@@ -31,25 +40,21 @@ static void layer_slices(const struct shape *s, const struct share *own, struct 
     int64_t D = s->hidden, Q = s->heads * s->head_dim, K = s->kv_heads * s->head_dim, F = s->ffn;
     struct range heads = times(own->heads, s->head_dim);
     const struct slice table[LAYER_SLICES] = {
-        {"input_layernorm", D, 0, all(D), all(0), &w->attention_norm},
-        {"self_attn.q_proj", Q, D, heads, all(D), &w->q},
-        {"self_attn.k_proj", K, D, own->kv_rows, all(D), &w->k},
-        {"self_attn.v_proj", K, D, own->kv_rows, all(D), &w->v},
-        {"self_attn.o_proj", D, Q, all(D), heads, &w->o},
-        {"post_attention_layernorm", D, 0, all(D), all(0), &w->ffn_norm},
-        {"mlp.gate_proj", F, D, own->ffn, all(D), &w->gate},
-        {"mlp.up_proj", F, D, own->ffn, all(D), &w->up},
-        {"mlp.down_proj", D, F, all(D), own->ffn, &w->down},
+        {"input_layernorm", D, 0, all(D), all(0), &w->attention_norm, NULL},
+        {"self_attn.q_proj", Q, D, heads, all(D), NULL, &w->q},
+        {"self_attn.k_proj", K, D, own->kv_rows, all(D), NULL, &w->k},
+        {"self_attn.v_proj", K, D, own->kv_rows, all(D), NULL, &w->v},
+        {"self_attn.o_proj", D, Q, all(D), heads, NULL, &w->o},
+        {"post_attention_layernorm", D, 0, all(D), all(0), &w->ffn_norm, NULL},
+        {"mlp.gate_proj", F, D, own->ffn, all(D), NULL, &w->gate},
+        {"mlp.up_proj", F, D, own->ffn, all(D), NULL, &w->up},
+        {"mlp.down_proj", D, F, all(D), own->ffn, NULL, &w->down},
     };
     memcpy(out, table, sizeof table);
 }
 
 static void layer_tensor_name(char *out, size_t size, int64_t layer, const char *name) {
     snprintf(out, size, "model.layers.%" PRId64 ".%s.weight", layer, name);
-}
-
-static int64_t slice_floats(const struct slice *s) {
-    return s->own_rows.count * (s->cols ? s->own_cols.count : 1);
 }
 
 static const char *head_name(const struct shape *s) {
@@ -73,60 +78,91 @@ enum status model_check(const struct weights *weights, const struct shape *shape
     return STATUS_OK;
 }
 
-/* Takes the next floats of the model's allocation for a slice and reads it there. */
-static enum status slice_read(struct weights *weights, const char *name, const struct slice *s,
-                              float **next) {
-    *s->at = *next;
-    *next += slice_floats(s);
-    return weights_read(weights, name, s->own_rows, s->own_cols, *s->at);
+static enum status matrix_read(struct weights *weights, const char *name, const struct slice *s,
+                               enum matrix_type type, struct room *room) {
+    void *at = room->matrices;
+    *s->matrix = (struct matrix){type, s->own_rows.count, s->own_cols.count, at};
+    room->matrices += s->matrix->rows * s->matrix->cols * matrix_element_bytes(type);
+    if (type == MATRIX_BF16)
+        return weights_read_bf16(weights, name, s->own_rows, s->own_cols, at);
+    return weights_read(weights, name, s->own_rows, s->own_cols, at);
 }
 
-static enum status read_layers(struct weights *weights, struct model *m, float **next) {
+/* Takes the next part of the model's allocation for a slice and reads it there. */
+static enum status slice_read(struct weights *weights, const char *name, const struct slice *s,
+                              enum matrix_type type, struct room *room) {
+    if (s->matrix)
+        return matrix_read(weights, name, s, type, room);
+    float *at = room->norms;
+    *s->vector = at;
+    room->norms += s->own_rows.count;
+    return weights_read(weights, name, s->own_rows, s->own_cols, at);
+}
+
+static enum status read_layers(struct weights *weights, struct model *m, struct room *room) {
     for (int64_t l = 0; l < m->share.layers.count; l++) {
         struct slice slices[LAYER_SLICES];
         layer_slices(&m->shape, &m->share, &m->layers[l], slices);
         for (int i = 0; i < LAYER_SLICES; i++) {
             char name[128];
             layer_tensor_name(name, sizeof name, m->share.layers.first + l, slices[i].name);
-            TRY(slice_read(weights, name, &slices[i], next));
+            TRY(slice_read(weights, name, &slices[i], m->type, room));
         }
     }
     return STATUS_OK;
 }
 
-static enum status read_tables(struct weights *weights, struct model *m, float **next) {
+static enum status read_tables(struct weights *weights, struct model *m, struct room *room) {
     int64_t V = m->shape.vocab, D = m->shape.hidden;
-    const struct slice embedding = {NULL, V, D, m->share.vocab, all(D), &m->embedding};
-    const struct slice norm = {NULL, D, 0, all(D), all(0), &m->final_norm};
-    const struct slice head = {NULL, V, D, m->share.vocab, all(D), &m->head};
+    const struct slice embedding = {NULL, V, D, m->share.vocab, all(D), NULL, &m->embedding};
+    const struct slice norm = {NULL, D, 0, all(D), all(0), &m->final_norm, NULL};
+    const struct slice head = {NULL, V, D, m->share.vocab, all(D), NULL, &m->head};
     if (m->share.embeds)
-        TRY(slice_read(weights, "model.embed_tokens.weight", &embedding, next));
+        TRY(slice_read(weights, "model.embed_tokens.weight", &embedding, m->type, room));
     if (!m->share.predicts)
         return STATUS_OK;
-    TRY(slice_read(weights, "model.norm.weight", &norm, next));
+    TRY(slice_read(weights, "model.norm.weight", &norm, m->type, room));
     if (m->shape.tied && m->share.embeds)
         m->head = m->embedding;
     else
-        TRY(slice_read(weights, head_name(&m->shape), &head, next));
+        TRY(slice_read(weights, head_name(&m->shape), &head, m->type, room));
     return STATUS_OK;
 }
 
+/* Weights are read from end to end: on large pages that takes fewer look-ups of addresses. Only a
+ * hint; memory that is not asked for in whole pages stays on small ones. */
+#define LARGE_PAGE ((size_t)2 << 20)
+
+static void *allocate(size_t bytes) {
+    size_t pages = (bytes + LARGE_PAGE - 1) / LARGE_PAGE;
+    if (bytes < LARGE_PAGE)
+        return aligned_alloc(64, (bytes / 64 + 1) * 64);
+    void *data = aligned_alloc(LARGE_PAGE, pages * LARGE_PAGE);
+    if (data)
+        madvise(data, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    return data;
+}
+
 enum status model_load(struct dist *dist, const struct shape *shape, struct weights *weights,
-                       struct model *model) {
+                       enum matrix_type type, struct model *model) {
     memset(model, 0, sizeof *model);
     model->shape = *shape;
     model->dist = dist;
+    model->type = type;
     model->share = share_of(shape, dist->mesh, mesh_rank(dist->mesh, dist->place));
-    int64_t floats = share_parameters(shape, &model->share);
-    model->data = malloc((size_t)floats * sizeof(float) + 1);
+    int64_t norms = share_norm_parameters(shape, &model->share);
+    int64_t matrices = share_parameters(shape, &model->share) - norms;
+    int64_t bytes = norms * (int64_t)sizeof(float) + matrices * matrix_element_bytes(type);
+    model->data = allocate((size_t)bytes);
     model->layers = calloc((size_t)model->share.layers.count, sizeof *model->layers);
     model->rope_frequencies = malloc((size_t)shape->head_dim / 2 * sizeof(double));
     if (!model->data || !model->layers || !model->rope_frequencies)
-        return status_no_memory("weights", (long long)floats * 4);
+        return status_no_memory("weights", (long long)bytes);
     rope_frequencies(&shape->rope, shape->head_dim, model->rope_frequencies);
-    float *next = model->data;
-    TRY(read_tables(weights, model, &next));
-    return read_layers(weights, model, &next);
+    float *first = model->data;
+    struct room room = {first, (char *)(first + norms)};
+    TRY(read_tables(weights, model, &room));
+    return read_layers(weights, model, &room);
 }
 
 void model_close(struct model *model) {

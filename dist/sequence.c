@@ -18,6 +18,14 @@ static float *carve(struct carver *c, int64_t floats) {
     return at;
 }
 
+/* Width of the widest activations that a product takes. */
+static int64_t widest_input(const struct model *m) {
+    int64_t widest = m->shape.hidden, heads = m->share.heads.count * m->shape.head_dim;
+    if (heads > widest)
+        widest = heads;
+    return m->share.ffn.count > widest ? m->share.ffn.count : widest;
+}
+
 static void workspace_carve(struct workspace *w, struct carver *c, const struct model *m,
                             const struct sequence_options *o) {
     const struct shape *shape = &m->shape;
@@ -47,6 +55,8 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     w->merged = carve(c, T * own_q);
     w->gate = carve(c, T * own->ffn.count);
     w->up = carve(c, T * own->ffn.count);
+    if (o->compute == COMPUTE_BF16)
+        w->rounded = (uint16_t *)carve(c, T * ((widest_input(m) + 1) / 2));
     w->tables = carve(c, (far ? 6 : 2) * (T * d / 2));
     w->logits = carve(c, own->predicts ? HEAD_ROWS * own->vocab.count : 0);
 }
@@ -76,6 +86,7 @@ struct plan_request sequence_plan(const struct sequence_options *options, int64_
         .chunk = chunk_fit(options),
         .block = options->block,
         .kv_bytes = kv_type_bytes(options->kv),
+        .weight_bytes = matrix_element_bytes(compute_weights(options->compute)),
         .logits_rows = HEAD_ROWS,
         .threads = threads,
         .scheme = options->scheme,

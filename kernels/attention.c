@@ -8,7 +8,8 @@
 #include <string.h>
 
 static attention_step_function *const steps[ISA_COUNT] = {
-    attention_step_generic, attention_step_avx2, attention_step_avx512};
+    attention_step_generic, attention_step_avx2, attention_step_avx512, attention_step_avx512,
+    attention_step_avx512};
 
 /* A row tile: rows [row, row + rows) of a task against the local blocks [block_first, block_end),
  * which are every one that holds a key the rows see. Its blocks go to `parts` spans; the results of

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[ISA_COUNT] = {"generic", "avx2", "avx512"};
+static const char *const names[ISA_COUNT] = {"generic", "avx2", "avx512", "avx512_bf16", "amx"};
 
 /* __builtin_cpu_supports (libgcc, common/config/i386/cpuinfo.h) reports the AVX family only when
  * xgetbv says that the operating system saves the ymm (AVX, AVX2, FMA, F16C) or the zmm and mask
@@ -17,7 +17,7 @@ enum isa isa_available(void) {
           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
           __builtin_cpu_supports("avx512vl")))
         return ISA_AVX2;
-    return ISA_AVX512;
+    return __builtin_cpu_supports("avx512bf16") ? ISA_AVX512_BF16 : ISA_AVX512;
 }
 
 const char *isa_name(enum isa isa) {

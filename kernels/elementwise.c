@@ -6,7 +6,8 @@
 #include <string.h>
 
 static silu_multiply_function *const silu_multiply_of[ISA_COUNT] = {
-    silu_multiply_generic, silu_multiply_avx2, silu_multiply_avx512};
+    silu_multiply_generic, silu_multiply_avx2, silu_multiply_avx512, silu_multiply_avx512,
+    silu_multiply_avx512};
 
 /* Elements that a thread takes at a time; fewer are not worth waking the others. */
 #define PIECE 16384

@@ -1,12 +1,20 @@
 #include "kernels/gemm.h"
 
+#include "kernels/gemm_bf16.h"
 #include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 void gemm_init(void) {
+    enum isa isa;
+    isa_chosen(&isa);
     openblas_set_num_threads(1);
+    gemm_many_init(isa);
+}
+
+void gemm_close(void) {
+    gemm_many_close();
 }
 
 const char *gemm_core(void) {
@@ -25,7 +33,7 @@ static bool core_is_of(const char *core, enum isa isa) {
                                           "Atom",     "Bobcat",  "Nano",      NULL};
     static const char *const avx2[] = {"Haswell", "Zen", "Excavator", NULL};
     static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
-    static const char *const *const levels[ISA_COUNT] = {generic, avx2, avx512};
+    static const char *const *const levels[] = {generic, avx2, avx512};
     for (const char *const *name = levels[isa]; *name; name++)
         if (strcmp(core, *name) == 0)
             return true;
@@ -34,7 +42,9 @@ static bool core_is_of(const char *core, enum isa isa) {
 
 const char *gemm_core_choose(enum isa isa, const char *core, const char *variable) {
     /* The lowest of each level, which every processor of the level runs. */
-    static const char *const lowest[ISA_COUNT] = {"Prescott", "Haswell", "SkylakeX"};
+    static const char *const lowest[] = {"Prescott", "Haswell", "SkylakeX"};
+    if (isa > ISA_AVX512) /* what is above differs in bf16 alone */
+        isa = ISA_AVX512;
     if (core_is_of(core, isa) || (variable && strcmp(variable, lowest[isa]) == 0))
         return NULL;
     return lowest[isa];
@@ -78,13 +88,7 @@ static int64_t token_parts(int64_t T, int64_t N, int64_t threads) {
     return best;
 }
 
-void gemm_xwt(int64_t T, int64_t N, int64_t K, const float *x, const float *w, float *y) {
-    if (T <= 0 || N <= 0)
-        return;
-    if (K <= 0) {
-        memset(y, 0, (size_t)(T * N) * sizeof *y);
-        return;
-    }
+static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const float *w, float *y) {
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
     int64_t parts = token_parts(T, N, threads), columns = threads / parts;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
@@ -100,4 +104,42 @@ void gemm_xwt(int64_t T, int64_t N, int64_t K, const float *x, const float *w, f
                         (blasint)K, 1, x + t * K, (blasint)K, w + n * K, (blasint)K, 0,
                         y + t * N + n, (blasint)N);
     }
+}
+
+static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w,
+                         float *y) {
+    if (T > GEMM_FEW && gemm_many(T, N, K, x, w, y))
+        return;
+    int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (int64_t i = 0; i < threads; i++)
+        for (int64_t t = 0; t < T; t += GEMM_FEW)
+            gemm_few(min_of(T - t, GEMM_FEW), N, K, N * i / threads, N * (i + 1) / threads,
+                     x + t * K, w, y + t * N);
+}
+
+struct gemm_input gemm_prepare(enum matrix_type weights, int64_t T, int64_t K, const float *x,
+                               uint16_t *rounded) {
+    struct gemm_input in = {T, K, x, NULL};
+    if (weights == MATRIX_F32)
+        return in;
+    in.rounded = rounded;
+    int64_t n = T * K, threads = min_of(omp_get_max_threads(), n / THREAD_WORK + 1);
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (int64_t i = 0; i < threads; i++)
+        gemm_round(n * (i + 1) / threads - n * i / threads, x + n * i / threads,
+                   rounded + n * i / threads);
+    return in;
+}
+
+void gemm_xwt(const struct gemm_input *in, const struct matrix *w, float *y) {
+    int64_t T = in->T, N = w->rows, K = w->cols;
+    if (T <= 0 || N <= 0)
+        return;
+    if (K <= 0)
+        memset(y, 0, (size_t)(T * N) * sizeof *y);
+    else if (w->type == MATRIX_F32)
+        product_f32(T, N, K, in->x, w->data, y);
+    else
+        product_bf16(T, N, K, in->rounded, w->data, y);
 }

@@ -125,6 +125,28 @@ static void print_tokenizer(const struct session *s) {
     printf("%s\n", s->stop_ids.count ? "" : "none");
 }
 
+/* The type of weight matrices that --compute bf16 has to round, or NULL where all are BF16. A model
+ * in more than one type has its first that is rounded named. */
+static const char *rounded_dtype(const struct inspection *in) {
+    static const char *const names[] = {"model.embed_tokens.weight",
+                                        "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *dtype = weights_dtype(in->session.weights, names[i]);
+        if (dtype && strcmp(dtype, "BF16") != 0)
+            return dtype;
+    }
+    return NULL;
+}
+
+static void print_rounding(const struct inspection *in) {
+    const char *dtype = rounded_dtype(in);
+    print_text("--compute f32", "rounds no weight and no activation");
+    printf("  %-20srounds activations before each product", "--compute bf16");
+    if (dtype)
+        printf(", and the %s weights when they are read", dtype);
+    printf("\n");
+}
+
 static void print_model(const struct inspection *in) {
     const struct session *s = &in->session;
     const struct shape *shape = &s->shape;
@@ -146,6 +168,7 @@ static void print_model(const struct inspection *in) {
     if (shape->sliding_window)
         print_number("sliding window", shape->sliding_window);
     print_tokenizer(s);
+    print_rounding(in);
 }
 
 /* Groups to show when none is asked for. */
@@ -230,8 +253,8 @@ static enum status print_ranks(const struct inspection *in) {
         printf("SelfExtend with G=%" PRId64 ", w=%" PRId64, q->scheme.group, q->scheme.window);
     else
         printf("plain attention");
-    printf(", --kv %s, --chunk %" PRId64 ", --threads %" PRId64 "\n", kv_type_name(q->kv), q->chunk,
-           in->session.threads);
+    printf(", --compute %s, --kv %s, --chunk %" PRId64 ", --threads %" PRId64 "\n",
+           compute_name(q->compute), kv_type_name(q->kv), q->chunk, in->session.threads);
     table_open(&table, columns);
     for (int64_t i = 0; i < columns; i++)
         table_put(&table, "%s", heads[i]);
@@ -283,6 +306,16 @@ static json_t *rope_object(const struct rope *rope) {
     return object;
 }
 
+/* What each --compute rounds. */
+static json_t *rounding_object(const struct inspection *in) {
+    const char *dtype = rounded_dtype(in);
+    json_t *bf16 = json_array();
+    json_array_append_new(bf16, json_string("activations"));
+    if (dtype)
+        json_array_append_new(bf16, json_sprintf("%s weights", dtype));
+    return json_pack("{s:[],s:o}", "f32", "bf16", bf16);
+}
+
 static json_t *model_object(const struct inspection *in) {
     const struct session *s = &in->session;
     json_t *model = report_model(s), *stops = json_array();
@@ -296,6 +329,7 @@ static json_t *model_object(const struct inspection *in) {
                         s->shape.sliding_window ? json_integer(s->shape.sliding_window)
                                                 : json_null());
     json_object_set_new(model, "rope", rope_object(&s->shape.rope));
+    json_object_set_new(model, "rounding", rounding_object(in));
     json_object_set_new(model, "stop_ids", stops);
     json_object_set_new(model, "tokenizer",
                         s->tokenizer ? json_pack("{s:s,s:I}", "kind", tokenizer_kind(s->tokenizer),

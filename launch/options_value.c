@@ -158,10 +158,13 @@ enum status take_kv(struct options *options, const struct option *row, const cha
 }
 
 enum status take_compute(struct options *options, const struct option *row, const char *text) {
-    (void)options;
-    if (strcmp(text, "f32") != 0)
-        return status_usage(row->name, "found \"%.200s\", expected f32", text);
-    return STATUS_OK;
+    for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
+        if (strcmp(text, compute_name(compute)) == 0) {
+            options->compute = compute;
+            options->compute_given = true;
+            return STATUS_OK;
+        }
+    return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);
 }
 
 static enum status add_text(struct options *options, struct text_part part) {

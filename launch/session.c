@@ -44,9 +44,22 @@ static enum status choose_isa(enum isa *isa) {
     if (isa_chosen(isa))
         return STATUS_OK;
     return status_usage("QUIRE_ISA",
-                        "found \"%.200s\", expected generic, avx2 or avx512, and at most %s, the "
-                        "highest of this machine; unset it to take that",
+                        "found \"%.200s\", expected generic, avx2, avx512, avx512_bf16 or amx, and "
+                        "at most %s, the highest of this machine; unset it to take that",
                         getenv("QUIRE_ISA"), isa_name(isa_available()));
+}
+
+/* Without --compute, bf16 where every rank's processor has it. */
+static enum status choose_compute(struct session *s) {
+    const struct options *o = s->options;
+    int fast = compute_has(COMPUTE_BF16, s->isa);
+    MPI_Allreduce(MPI_IN_PLACE, &fast, 1, MPI_INT, MPI_MIN, s->dist.world.comm);
+    s->compute = o->compute_given ? o->compute : fast ? COMPUTE_BF16 : COMPUTE_F32;
+    if (compute_has(s->compute, s->isa))
+        return STATUS_OK;
+    return status_fail("--compute bf16", "processor",
+                       "found %s on rank %d, expected avx512_bf16 or amx; take --compute f32",
+                       isa_name(s->isa), s->dist.world.rank);
 }
 
 static void warn_crowded(const struct session *s) {
@@ -61,6 +74,7 @@ static void warn_crowded(const struct session *s) {
 
 static enum status open_machine(struct session *s) {
     TRY(status_agree(s->dist.world.comm, choose_isa(&s->isa)));
+    TRY(status_agree(s->dist.world.comm, choose_compute(s)));
     enum status status = machine_open(s->dist.world.comm, s->options->threads, &s->machine);
     TRY(status_agree(s->dist.world.comm, status));
     s->threads = s->machine.threads;
@@ -97,6 +111,7 @@ void session_close(struct session *session) {
     tokens_free(&session->tokens);
     free(session->text);
     machine_close(&session->machine);
+    gemm_close();
     dist_close(&session->dist);
     memset(session, 0, sizeof *session);
 }
@@ -120,6 +135,7 @@ struct sequence_options session_sequence(const struct session *s, bool plain, in
     struct sequence_options sequence = {
         .scheme = scheme_choose(&s->shape, request, length),
         .kv = s->options->kv,
+        .compute = s->compute,
         .isa = s->isa,
         .capacity = capacity,
         .chunk = chunk,
@@ -133,7 +149,8 @@ enum status session_load(struct session *s, const struct sequence_options *seque
     MPI_Comm world = s->dist.world.comm;
     TRY(fit_check(s, sequences, count));
     double start = MPI_Wtime();
-    TRY(status_agree(world, model_load(&s->dist, &s->shape, s->weights, &s->model)));
+    TRY(status_agree(world, model_load(&s->dist, &s->shape, s->weights, compute_weights(s->compute),
+                                       &s->model)));
     int64_t own = weights_bytes_read(s->weights);
     MPI_Allreduce(&own, &s->bytes_read, 1, MPI_INT64_T, MPI_SUM, world);
     weights_close(&s->weights);

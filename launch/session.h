@@ -26,7 +26,8 @@ struct session {
     struct model model;
     struct machine machine;
     enum isa isa;
-    int64_t threads; /* of this rank */
+    enum compute compute; /* the same on all ranks */
+    int64_t threads;      /* of this rank */
     int64_t ranks_on_node;
     int64_t bytes_needed;   /* by the rank that needs most, as planned */
     int64_t bytes_of_node;  /* memory of the tightest node */

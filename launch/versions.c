@@ -32,14 +32,16 @@ void versions_list(struct library_version l[LIBRARY_COUNT]) {
     mpi_version(l[0].version, sizeof l[0].version);
     l[1].name = "openblas";
     snprintf(l[1].version, sizeof l[1].version, "%s", gemm_library());
-    l[2].name = "hdf5";
-    snprintf(l[2].version, sizeof l[2].version, "%u.%u.%u", major, minor, release);
-    l[3].name = "jansson";
-    snprintf(l[3].version, sizeof l[3].version, "%s", jansson_version_str());
-    l[4].name = "pcre2";
-    pcre2_version(l[4].version, sizeof l[4].version);
-    l[5].name = "utf8proc";
-    snprintf(l[5].version, sizeof l[5].version, "%s", utf8proc_version());
+    l[2].name = "onednn";
+    snprintf(l[2].version, sizeof l[2].version, "%s", gemm_library_bf16());
+    l[3].name = "hdf5";
+    snprintf(l[3].version, sizeof l[3].version, "%u.%u.%u", major, minor, release);
+    l[4].name = "jansson";
+    snprintf(l[4].version, sizeof l[4].version, "%s", jansson_version_str());
+    l[5].name = "pcre2";
+    pcre2_version(l[5].version, sizeof l[5].version);
+    l[6].name = "utf8proc";
+    snprintf(l[6].version, sizeof l[6].version, "%s", utf8proc_version());
 }
 
 void versions_print(void) {
@@ -48,7 +50,7 @@ void versions_print(void) {
     printf("quire %s\n", QUIRE_VERSION);
     for (int i = 0; i < LIBRARY_COUNT; i++)
         printf("%-10s%s\n", libraries[i].name, libraries[i].version);
-    printf("%-10s%s, of up to %s here\n", "kernels", "generic, avx2, avx512",
+    printf("%-10s%s, of up to %s here\n", "kernels", "generic, avx2, avx512, avx512_bf16, amx",
            isa_name(isa_available()));
     printf("%-10s%s\n", "blas core", gemm_core());
 }

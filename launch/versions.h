@@ -9,7 +9,7 @@ struct library_version {
     char version[128];
 };
 
-#define LIBRARY_COUNT 6
+#define LIBRARY_COUNT 7
 
 /* May be called before MPI_Init. */
 void versions_list(struct library_version libraries[LIBRARY_COUNT]);

@@ -41,6 +41,14 @@ int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_
     return smaller(every, 1 + (plus(run, block) - 2) / times(sp_size, block));
 }
 
+/* Matrices in their type, norms in f32, as model_load in dist/ lays them out. */
+static int64_t plan_weights(const struct shape *shape, const struct share *share,
+                            const struct plan_request *request) {
+    int64_t norms = share_norm_parameters(shape, share);
+    int64_t matrices = share_parameters(shape, share) - norms;
+    return plus(times(norms, 4), times(matrices, request->weight_bytes));
+}
+
 /* Blocks per layer and KV head, as cache_open in dist/ has them. */
 static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
                           int64_t sp, const struct plan_request *request) {
@@ -59,6 +67,14 @@ static int64_t plan_cache(const struct shape *shape, const struct share *share, 
 /* Adds an array of floats that starts on a cache line. */
 static void add_array(int64_t *bytes, int64_t rows, int64_t width) {
     *bytes = plus(*bytes, times(plus(times(rows, width), 15) / 16, 64));
+}
+
+/* Width of the widest activations that a product takes. */
+static int64_t plan_widest(const struct shape *shape, const struct share *share) {
+    int64_t widest = shape->hidden, heads = share->heads.count * shape->head_dim;
+    if (heads > widest)
+        widest = heads;
+    return share->ffn.count > widest ? share->ffn.count : widest;
 }
 
 /* The buffers of a chunk, as sequence_open in dist/ carves them: legend and order as there. */
@@ -89,6 +105,8 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     add_array(&bytes, T, own_q);                                          /* merged */
     for (int i = 0; i < 2; i++)                                           /* gate, up */
         add_array(&bytes, T, share->ffn.count);
+    if (request->weight_bytes == 2) /* rounded */
+        add_array(&bytes, T, (plan_widest(shape, share) + 1) / 2);
     add_array(&bytes, T, (far ? 6 : 2) * d / 2);                                       /* tables */
     add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
     int64_t positions = times(T, 8 * (shape_group(shape) + 1));
@@ -108,7 +126,7 @@ struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
                       const struct plan_request *request) {
     struct share share = share_of(shape, mesh, rank);
     struct plan plan = {
-        .weights = times(share_parameters(shape, &share), 4),
+        .weights = plan_weights(shape, &share, request),
         .kv = plan_cache(shape, &share, mesh, mesh_place(mesh, rank).sp, request),
         .activations = plan_workspace(shape, &share, mesh, request),
         .overhead = plan_overhead(shape, mesh, request),

@@ -11,11 +11,12 @@
 
 /* One run, as asked. */
 struct plan_request {
-    int64_t capacity;    /* tokens that the KV cache must hold */
-    int64_t chunk;       /* tokens per forward pass, T */
-    int64_t block;       /* tokens per KV block */
-    int64_t kv_bytes;    /* per cached element: 4 f32, 2 bf16 */
-    int64_t logits_rows; /* rows of logits held at a time */
+    int64_t capacity;     /* tokens that the KV cache must hold */
+    int64_t chunk;        /* tokens per forward pass, T */
+    int64_t block;        /* tokens per KV block */
+    int64_t kv_bytes;     /* per cached element: 4 f32, 2 bf16 */
+    int64_t weight_bytes; /* per element of a weight matrix: 4 f32, 2 bf16; norms are f32 */
+    int64_t logits_rows;  /* rows of logits held at a time */
     int64_t threads;
     struct scheme scheme;
 };

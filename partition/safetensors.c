@@ -98,8 +98,18 @@ static inline float f32_of_f16(uint16_t bits) {
     return f32_of_bits(sign | wide << 23 | fraction);
 }
 
+/* To nearest, ties to even; a NaN is made quiet, so that cutting its fraction leaves one. */
+static inline uint16_t bf16_of_f32(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 /* n elements of the tensor's type, as they stand in the file, to f32. */
-static void convert(const struct tensor *tensor, const char *bytes, int64_t n, float *out) {
+static void to_f32(const struct tensor *tensor, const char *bytes, int64_t n, void *to) {
+    float *out = to;
     const uint16_t *halves = (const uint16_t *)(const void *)bytes;
     if (strcmp(tensor->dtype, "F32") == 0)
         memcpy(out, bytes, (size_t)n * sizeof *out);
@@ -111,11 +121,33 @@ static void convert(const struct tensor *tensor, const char *bytes, int64_t n, f
             out[i] = f32_of_f16(halves[i]);
 }
 
+/* The same to bf16. */
+static void to_bf16(const struct tensor *tensor, const char *bytes, int64_t n, void *to) {
+    uint16_t *out = to;
+    const float *floats = (const float *)(const void *)bytes;
+    const uint16_t *halves = (const uint16_t *)(const void *)bytes;
+    if (strcmp(tensor->dtype, "F32") == 0)
+        for (int64_t i = 0; i < n; i++)
+            out[i] = bf16_of_f32(floats[i]);
+    else if (strcmp(tensor->dtype, "BF16") == 0)
+        memcpy(out, bytes, (size_t)n * sizeof *out);
+    else
+        for (int64_t i = 0; i < n; i++)
+            out[i] = bf16_of_f32(f32_of_f16(halves[i]));
+}
+
+/* Where a read goes: the type's conversion and its size. */
+struct target {
+    void (*convert)(const struct tensor *tensor, const char *bytes, int64_t n, void *to);
+    int64_t element_bytes;
+    char *at; /* next element */
+};
+
 /* Reads `runs` runs of `n` elements each, the first at byte `offset`, `stride` bytes apart, through
  * a buffer that holds `piece` elements. */
 static enum status read_runs(struct safetensors *file, const struct tensor *tensor, int64_t offset,
                              int64_t runs, int64_t n, int64_t stride, char *buffer, int64_t piece,
-                             float *out) {
+                             struct target *target) {
     int64_t held = 0, element = tensor->element_bytes;
     for (int64_t run = 0; run < runs; run++) {
         for (int64_t done = 0; done < n;) {
@@ -126,8 +158,8 @@ static enum status read_runs(struct safetensors *file, const struct tensor *tens
             held += take;
             done += take;
             if (held == piece || (run == runs - 1 && done == n)) {
-                convert(tensor, buffer, held, out);
-                out += held;
+                target->convert(tensor, buffer, held, target->at);
+                target->at += held * target->element_bytes;
                 held = 0;
             }
         }
@@ -135,8 +167,8 @@ static enum status read_runs(struct safetensors *file, const struct tensor *tens
     return STATUS_OK;
 }
 
-enum status safetensors_read(struct safetensors *file, const struct tensor *tensor,
-                             struct range rows, struct range cols, float *out) {
+static enum status read_slice(struct safetensors *file, const struct tensor *tensor,
+                              struct range rows, struct range cols, struct target target) {
     int64_t height = tensor->dims > 0 ? tensor->shape[0] : 1, width = 1;
     if (tensor->dims == 2)
         width = tensor->shape[1];
@@ -168,7 +200,17 @@ enum status safetensors_read(struct safetensors *file, const struct tensor *tens
     if (!buffer)
         return status_no_memory(file->path, (long long)(piece * element));
     enum status status =
-        read_runs(file, tensor, offset, runs, n, width * element, buffer, piece, out);
+        read_runs(file, tensor, offset, runs, n, width * element, buffer, piece, &target);
     free(buffer);
     return status;
+}
+
+enum status safetensors_read(struct safetensors *file, const struct tensor *tensor,
+                             struct range rows, struct range cols, float *out) {
+    return read_slice(file, tensor, rows, cols, (struct target){to_f32, 4, (char *)out});
+}
+
+enum status safetensors_read_bf16(struct safetensors *file, const struct tensor *tensor,
+                                  struct range rows, struct range cols, uint16_t *out) {
+    return read_slice(file, tensor, rows, cols, (struct target){to_bf16, 2, (char *)out});
 }

@@ -23,4 +23,8 @@ void safetensors_close(struct safetensors *file);
 enum status safetensors_read(struct safetensors *file, const struct tensor *tensor,
                              struct range rows, struct range cols, float *out);
 
+/* The same as bf16, rounded to nearest, ties to even. */
+enum status safetensors_read_bf16(struct safetensors *file, const struct tensor *tensor,
+                                  struct range rows, struct range cols, uint16_t *out);
+
 #endif

@@ -47,3 +47,7 @@ int64_t share_parameters(const struct shape *shape, const struct share *share) {
     return share->layers.count * layer + tables * share->vocab.count * D +
            (share->predicts ? D : 0);
 }
+
+int64_t share_norm_parameters(const struct shape *shape, const struct share *share) {
+    return (2 * share->layers.count + (share->predicts ? 1 : 0)) * shape->hidden;
+}

@@ -28,7 +28,9 @@ struct range share_heads(const struct share *share, struct mesh mesh, int64_t sp
 struct range share_kv_rows(const struct shape *shape, const struct share *share, struct mesh mesh,
                            int64_t sp);
 
-/* Parameters held by a rank with this share. */
+/* Parameters held by a rank with this share: all of them, and those of norms among them, which stay
+ * f32 whatever the type of the matrices. */
 int64_t share_parameters(const struct shape *shape, const struct share *share);
+int64_t share_norm_parameters(const struct shape *shape, const struct share *share);
 
 #endif

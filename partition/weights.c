@@ -243,6 +243,14 @@ enum status weights_read(struct weights *weights, const char *name, struct range
     return safetensors_read(entry->file, entry->tensor, rows, cols, out);
 }
 
+enum status weights_read_bf16(struct weights *weights, const char *name, struct range rows,
+                              struct range cols, uint16_t *out) {
+    const struct entry *entry = find(weights, name);
+    if (!entry)
+        return refuse_missing(weights, name, "");
+    return safetensors_read_bf16(entry->file, entry->tensor, rows, cols, out);
+}
+
 const char *weights_dtype(const struct weights *weights, const char *name) {
     const struct entry *entry = find(weights, name);
     return entry ? entry->tensor->dtype : NULL;

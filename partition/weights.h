@@ -31,6 +31,11 @@ enum status weights_check(const struct weights *weights, const char *name, int64
 enum status weights_read(struct weights *weights, const char *name, struct range rows,
                          struct range cols, float *out);
 
+/* The same rounded to the nearest bf16, ties to even; a NaN stays one. What is stored as BF16 stays
+ * as it is. */
+enum status weights_read_bf16(struct weights *weights, const char *name, struct range rows,
+                              struct range cols, uint16_t *out);
+
 /* "F32", "F16", "BF16", of the tensor, or NULL when it is not there. Borrowed. */
 const char *weights_dtype(const struct weights *weights, const char *name);
 

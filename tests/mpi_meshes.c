@@ -116,6 +116,43 @@ START_TEST(bf16_cache_equals_one_rank) {
 }
 END_TEST
 
+/* Products in bf16: every mesh rounds the same weights, and activations that differ in the last
+ * bits of f32 sums; one that lies on a rounding border moves by 2^-8 of itself. The same holds
+ * between bf16 and f32, where every activation and weight moves by up to 2^-9 of itself, through
+ * three layers of random weights, which amplify it more than a trained model's. */
+START_TEST(bf16_products_equal_one_rank) {
+    enum isa isa;
+    isa_chosen(&isa);
+    if (!compute_has(COMPUTE_BF16, isa)) {
+        if (rank == 0)
+            printf("SKIP: bf16 products on every mesh (found %s)\n", isa_name(isa));
+        return;
+    }
+    for (struct mesh mesh = {0}; mesh_next(ranks, shape.layers, &mesh);) {
+        struct opened o, single;
+        struct sequence_options options = test_sequence(schemes[1], LONGEST, 64);
+        options.compute = COMPUTE_BF16;
+        float *want = NULL, *exact = alone(schemes[1], LONGEST);
+        if (rank == 0) {
+            opened_open_as(MPI_COMM_SELF, dir, (struct mesh){1, 1, 1}, MATRIX_BF16, &single);
+            want = logits_of(&single, &options, ids, LONGEST);
+            opened_close(&single);
+        }
+        opened_open_as(MPI_COMM_WORLD, dir, mesh, MATRIX_BF16, &o);
+        float *got = logits_of(&o, &options, ids, LONGEST);
+        int64_t n = LONGEST * shape.vocab;
+        double off = agreed(MPI_COMM_WORLD, got ? distance(got, want, n) : 0);
+        ck_assert_msg(off <= 1e-2, "off by %g from one rank", off);
+        off = agreed(MPI_COMM_WORLD, got ? distance(got, exact, n) : 0);
+        ck_assert_msg(off <= 3e-2 && off > 0, "off by %g from f32", off);
+        opened_close(&o);
+        free(want);
+        free(exact);
+        free(got);
+    }
+}
+END_TEST
+
 /* Losses straight from the logits, in double. */
 static void losses_by_hand(const float *logits, float *losses) {
     for (int t = 0; t + 1 < LONGEST; t++) {
@@ -238,6 +275,7 @@ static Suite *meshes_suite(void) {
     tcase_add_unchecked_fixture(tests, setup, remove_model);
     tcase_add_loop_test(tests, logits_equal_one_rank, 0, COUNT(schemes));
     tcase_add_test(tests, bf16_cache_equals_one_rank);
+    tcase_add_test(tests, bf16_products_equal_one_rank);
     tcase_add_test(tests, losses_equal_logits);
     tcase_add_loop_test(tests, same_seed_same_tokens, 0, COUNT(samples));
     suite_add_tcase(suite, tests);

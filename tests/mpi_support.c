@@ -20,13 +20,18 @@ static void end_job(enum status status) {
 }
 
 void opened_open(MPI_Comm comm, const char *dir, struct mesh mesh, struct opened *opened) {
+    opened_open_as(comm, dir, mesh, MATRIX_F32, opened);
+}
+
+void opened_open_as(MPI_Comm comm, const char *dir, struct mesh mesh, enum matrix_type type,
+                    struct opened *opened) {
     struct shape shape;
     struct weights *weights;
     end_job(shape_read(dir, &shape));
     end_job(dist_open(comm, mesh, &opened->dist));
     end_job(weights_open(dir, &weights));
     end_job(model_check(weights, &shape));
-    end_job(model_load(&opened->dist, &shape, weights, &opened->model));
+    end_job(model_load(&opened->dist, &shape, weights, type, &opened->model));
     weights_close(&weights);
 }
 
@@ -158,6 +163,7 @@ int suite_main(int argc, char **argv, Suite *(*suite)(void)) {
     srunner_run_all(runner, rank == 0 ? CK_NORMAL : CK_SILENT);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);
+    gemm_close();
     MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD);
     MPI_Finalize();
     return failed ? 1 : 0;

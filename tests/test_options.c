@@ -86,6 +86,8 @@ START_TEST(values) {
     ck_assert_int_eq(o.mesh.sp, 3);
     ck_assert_int_eq(o.chunk, 7);
     ck_assert_int_eq(o.kv, KV_F32);
+    ck_assert_int_eq(o.compute, COMPUTE_F32);
+    ck_assert(o.compute_given);
     ck_assert_int_eq(o.threads, 3);
     ck_assert_str_eq(o.json, "-");
     ck_assert_int_eq(o.reserve, 9);
@@ -170,7 +172,7 @@ START_TEST(numbers_refused) {
         {"--seed", {"-1", "18446744073709551616", "''", "0x1"}},
         {"--logprobs", {"101", "-1"}},
         {"--kv", {"f16", "''", "F32"}},
-        {"--compute", {"bf16", "''"}},
+        {"--compute", {"f16", "BF16", "''"}},
         {"--mesh", {"pp=0", "tp=1,tp=1", "xp=2", "tp", "tp=1,", "''", "sp=-1"}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

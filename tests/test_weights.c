@@ -111,6 +111,19 @@ static void write_matrices(const char *dir) {
         &data, sizeof data);
 }
 
+/* The value of 16 bits by the definition of the format, in double. */
+static double value_of(uint32_t bits, int exponent_bits, int fraction_bits) {
+    int bias = (1 << (exponent_bits - 1)) - 1, top = (1 << exponent_bits) - 1;
+    int exponent = (int)(bits >> fraction_bits) & top;
+    uint32_t fraction = bits & ((1u << fraction_bits) - 1);
+    double sign = bits & 0x8000 ? -1 : 1;
+    if (exponent == top)
+        return fraction ? NAN : sign * INFINITY;
+    if (exponent == 0)
+        return sign * ldexp(fraction, 1 - bias - fraction_bits);
+    return sign * ldexp(fraction + (1u << fraction_bits), exponent - bias - fraction_bits);
+}
+
 static const char *const matrix_names[] = {"full", "half", "brain"};
 static const char *const matrix_dtypes[] = {"F32", "F16", "BF16"};
 static const int64_t matrix_bytes[] = {4, 2, 2};
@@ -138,6 +151,16 @@ START_TEST(every_slice) {
                         ck_assert_float_eq(out[h * w], 1e9f);
                         bytes += h * w * matrix_bytes[type];
                         ck_assert_int_eq(weights_bytes_read(weights), bytes);
+                        uint16_t halves[ROWS * COLS + 1];
+                        halves[h * w] = 0x1234;
+                        ck_assert_int_eq(weights_read_bf16(weights, matrix_names[type], range(r, h),
+                                                           range(c, w), halves),
+                                         STATUS_OK);
+                        for (int64_t i = 0; i < h * w; i++)
+                            ck_assert_double_eq(value_of(halves[i], 8, 7),
+                                                number_at(r + i / w, c + i % w));
+                        ck_assert_uint_eq(halves[h * w], 0x1234);
+                        bytes += h * w * matrix_bytes[type];
                     }
     }
     ck_assert_int_eq(weights_check(weights, "vector", ROWS, 0), STATUS_OK);
@@ -194,19 +217,6 @@ START_TEST(checks) {
 }
 END_TEST
 
-/* The value of 16 bits by the definition of the format, in double. */
-static double value_of(uint32_t bits, int exponent_bits, int fraction_bits) {
-    int bias = (1 << (exponent_bits - 1)) - 1, top = (1 << exponent_bits) - 1;
-    int exponent = (int)(bits >> fraction_bits) & top;
-    uint32_t fraction = bits & ((1u << fraction_bits) - 1);
-    double sign = bits & 0x8000 ? -1 : 1;
-    if (exponent == top)
-        return fraction ? NAN : sign * INFINITY;
-    if (exponent == 0)
-        return sign * ldexp(fraction, 1 - bias - fraction_bits);
-    return sign * ldexp(fraction + (1u << fraction_bits), exponent - bias - fraction_bits);
-}
-
 START_TEST(every_half) {
     enum { ALL = 1 << 16 };
     static uint16_t data[2][ALL];
@@ -232,6 +242,61 @@ START_TEST(every_half) {
                             : out[i] == expected && !signbit(out[i]) == !signbit(expected);
             if (!same)
                 ck_abort_msg("type %d, bits %x: %g, expected %g", type, i, out[i], expected);
+        }
+    }
+    weights_close(&weights);
+    files_remove(dir);
+}
+END_TEST
+
+/* The nearest bf16, ties to even, by arithmetic: 8 bits of fraction, the first one implied. */
+static double nearest_bf16(double x) {
+    int exponent;
+    if (x == 0 || !isfinite(x))
+        return x;
+    frexp(x, &exponent);
+    double step = ldexp(1, exponent - 8 < -133 ? -133 : exponent - 8);
+    double nearest = rint(x / step) * step;
+    return fabs(nearest) >= 0x1p128 ? copysign(INFINITY, x) : nearest;
+}
+
+/* F16 of every bit pattern; F32 of every sign and exponent with fractions below, on and above the
+ * middle between two bf16 numbers of both parities. */
+START_TEST(every_rounding) {
+    enum { ALL = 1 << 16, LOW = 8 };
+    static const uint16_t low[LOW] = {0, 1, 0x7fff, 0x8000, 0x8001, 0xffff, 0x4000, 0xc000};
+    static struct {
+        uint32_t full[ALL * LOW];
+        uint16_t half[ALL];
+    } data;
+    static uint16_t out[ALL * LOW];
+    struct path dir = files_new();
+    for (uint32_t i = 0; i < ALL; i++) {
+        data.half[i] = (uint16_t)i;
+        for (uint32_t l = 0; l < LOW; l++)
+            data.full[i * LOW + l] = i << 16 | low[l];
+    }
+    write_tensors(
+        dir.text, single,
+        "{\"full\": {\"dtype\": \"F32\", \"shape\": [524288], \"data_offsets\": [0, 2097152]},"
+        " \"half\": {\"dtype\": \"F16\", \"shape\": [65536], \"data_offsets\": [2097152, "
+        "2228224]}}",
+        &data, sizeof data);
+    struct weights *weights = open_ok(dir.text);
+    for (int type = 0; type < 2; type++) {
+        uint32_t count = type ? ALL : ALL * LOW;
+        ck_assert_int_eq(
+            weights_read_bf16(weights, type ? "half" : "full", range(0, count), range(0, 0), out),
+            STATUS_OK);
+        for (uint32_t i = 0; i < count; i++) {
+            float full;
+            memcpy(&full, &data.full[i < ALL * LOW ? i : 0], sizeof full);
+            double expected = nearest_bf16(type ? value_of(i, 5, 10) : full);
+            double got = value_of(out[i], 8, 7);
+            bool same = isnan(expected) ? isnan(got)
+                                        : got == expected && !signbit(got) == !signbit(expected);
+            if (!same)
+                ck_abort_msg("type %d, number %u: %g, expected %g", type, i, got, expected);
         }
     }
     weights_close(&weights);
@@ -726,7 +791,7 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("weights");
     suite_add(suite, "weights",
-              (const TTest *const[]){every_slice, checks, every_half, large_slices,
+              (const TTest *const[]){every_slice, checks, every_half, every_rounding, large_slices,
                                      cut_after_opening, truthful_headers, long_headers,
                                      lying_length, cut_anywhere, deep_nesting, changed_bytes,
                                      no_file, many_files, lying_index, golden_directories,

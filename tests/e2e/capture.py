@@ -27,7 +27,7 @@ class Capture(quire.Case):
 
     def capture(self, *options, ranks=1, name="activations.h5"):
         output = self.directory / name
-        quire.run("capture", "-m", MODEL, "--tokens", self.ids, "-o", output, "--kv", "f32",
+        quire.run("capture", "-m", MODEL, "--tokens", self.ids, "-o", output, *quire.EXACT,
                   *options, ranks=ranks)
         return output
 

@@ -119,7 +119,7 @@ class Published(Generate):
         for ranks in (1, 2, 3, 4):
             for mesh in quire.meshes(ranks, stages=5):
                 with self.subTest(mesh=mesh):
-                    result = self.generate("--tokens", start, "-n", 200, "--kv", "f32", "--mesh",
+                    result = self.generate("--tokens", start, "-n", 200, *quire.EXACT, "--mesh",
                                            mesh, model=model, ranks=ranks)
                     self.assertEqual(result["tokens"], ids[1:])
                     self.assertEqual(result["text"].strip(), text.strip())
@@ -128,7 +128,7 @@ class Published(Generate):
 
 class Sampling(Generate):
     def sample(self, *options, **keywords):
-        return self.generate("-p", PROMPT, "-n", 48, "--kv", "f32", "--ignore-eos", *options,
+        return self.generate("-p", PROMPT, "-n", 48, *quire.EXACT, "--ignore-eos", *options,
                              **keywords)["tokens"]
 
     def test_same_seed_on_every_mesh(self):

@@ -22,7 +22,7 @@ class Golden(quire.Case):
         ids = self.write_tokens("ids", golden["input_ids"])
         output = self.directory / "activations.h5"
         quire.run("capture", "-m", model, "--tokens", ids, "-o", output, "--sites", "logits",
-                  "--kv", "f32", *SETTINGS[name], *options, ranks=ranks, environment=environment)
+                  *quire.EXACT, *SETTINGS[name], *options, ranks=ranks, environment=environment)
         with h5py.File(output) as file:
             self.assert_close(file["logits"][:], golden[name], TOLERANCE,
                               what="%s, %s, %d ranks" % (model.name, name, ranks))
@@ -83,7 +83,7 @@ class Published(quire.Case):
                 tokens = self.write_tokens("ids", ids)
                 output = self.directory / "activations.h5"
                 quire.run("capture", "-m", model, "--tokens", tokens, "-o", output, "--sites",
-                          "logits", "--kv", "f32", "--no-self-extend", ranks=ranks)
+                          "logits", *quire.EXACT, "--no-self-extend", ranks=ranks)
                 with h5py.File(output) as file:
                     self.assert_close(file["logits"][:], numpy.array(logits), tolerance)
 

@@ -32,6 +32,13 @@ class Model(Inspection):
             self.assertIn(word, text)
 
 
+    def test_rounding(self):
+        """Weights in BF16 are not rounded, others are in bf16 and never in f32."""
+        for model, weights in ((quire.DEMO, []), (quire.GOLDEN / "llama", ["F32 weights"])):
+            self.assertEqual(self.inspect(model=model)["model"]["rounding"],
+                             {"f32": [], "bf16": ["activations", *weights]})
+
+
 class Reach(Inspection):
     def test_longest_input(self):
         """Every relative position below L: (L - w + w//G) * G."""
@@ -96,6 +103,17 @@ class Shares(Inspection):
                     self.assertEqual(rank["bytes"]["total"], sum(
                         rank["bytes"][name] for name in ("weights", "kv", "activations",
                                                          "overhead")))
+
+    def test_bytes_of_weights(self):
+        """f32 holds every parameter in four bytes, bf16 in two but for the norms."""
+        norms = (2 * CONFIG["num_hidden_layers"] + 1) * CONFIG["hidden_size"]
+        for compute, width in (("f32", 4), ("bf16", 2)):
+            if compute == "bf16":
+                self.needs_bf16()
+            report = self.inspect("--compute", compute)
+            self.assertEqual(report["understood"]["compute"], compute)
+            matrices = report["model"]["parameters"] - norms
+            self.assertEqual(report["ranks"][0]["bytes"]["weights"], matrices * width + norms * 4)
 
     def test_asked_ranks_need_no_ranks(self):
         one = self.inspect("--ranks", 12)

@@ -9,6 +9,7 @@ CORES = {"generic": {"Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Op
                      "Barcelona", "Opteron_SSE3", "Atom", "Bobcat", "Nano"},
          "avx2": {"Haswell", "Zen", "Excavator"},
          "avx512": {"SkylakeX", "Cooperlake", "SapphireRapids"}}
+CORES["avx512_bf16"] = CORES["amx"] = CORES["avx512"]
 
 
 def understood(*options, ranks=1, **environment):
@@ -30,6 +31,22 @@ class Machine(unittest.TestCase):
             forced = understood(QUIRE_ISA=level)
             self.assertEqual(forced["isa"], level)
             self.assertIn(forced["blas_core"], CORES[level])
+
+    def test_arithmetic(self):
+        """bf16 by itself where the level has it, f32 elsewhere and on request; never what the level
+        does not have."""
+        for level in quire.instruction_sets():
+            has = level in ("avx512_bf16", "amx")
+            self.assertEqual(understood(QUIRE_ISA=level)["compute"], "bf16" if has else "f32")
+            self.assertEqual(understood("--compute", "f32", QUIRE_ISA=level)["compute"], "f32")
+            for ranks in (1, 2):
+                result = quire.attempt("inspect", "-m", quire.GOLDEN / "llama", "--compute", "bf16",
+                                       ranks=ranks, environment={"QUIRE_ISA": level})
+                self.assertEqual(result.status, 0 if has else 1, result)
+                if not has:
+                    self.assertEqual(len(result.errors), 1, result)
+                    for word in ("--compute bf16", level, "avx512_bf16 or amx", "--compute f32"):
+                        self.assertIn(word, result.errors[0])
 
     def test_variable_of_another_level(self):
         """What a cluster's profile sets for other programs does not slow this one down."""

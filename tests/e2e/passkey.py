@@ -31,9 +31,9 @@ class Passkey(quire.Case):
 
     def test_same_seed_same_table(self):
         options = ["--lengths", "900", "--depths", "0,50", "--trials", 4, "--seed", 5]
-        expected = self.passkey(*options, "--kv", "f32")["cells"]
+        expected = self.passkey(*options, *quire.EXACT)["cells"]
         for ranks in (2, 3):
-            self.assertEqual(self.passkey(*options, "--kv", "f32", ranks=ranks)["cells"], expected)
+            self.assertEqual(self.passkey(*options, *quire.EXACT, ranks=ranks)["cells"], expected)
 
     def test_too_short(self):
         result = quire.attempt("passkey", "-m", quire.DEMO, "--lengths", "20")

@@ -26,6 +26,31 @@ class Perplexity(quire.Case):
         return report, self.losses(path)
 
 
+class Rounded(Perplexity):
+    """bf16 products cost next to nothing: the perplexity of trained models stays within 0.5 %."""
+
+    def check(self, model, *text):
+        self.needs_bf16()
+        options = [*text, "--lengths", "512,2048", "--group", 16, "--window", 64]
+        _, exact = self.measure(model, *options, *quire.EXACT)
+        for ranks, kv in ((1, "bf16"), (2, "bf16"), (3, "f32")):
+            report, rounded = self.measure(model, *options, "--compute", "bf16", "--kv", kv,
+                                           ranks=ranks)
+            self.assertEqual(report["understood"]["compute"], "bf16")
+            self.assertEqual(sorted(rounded), sorted(exact))
+            for name, losses in rounded.items():
+                ratio = numpy.exp(losses.mean(dtype=float) - exact[name].mean(dtype=float))
+                self.assertLess(abs(ratio - 1), 0.005, (name, ranks, kv))
+                self.assertTrue((losses != exact[name]).any(), (name, ranks, kv))
+
+    def test_demo(self):
+        self.check(quire.DEMO, "-f", quire.ROOT / "launch" / "demo-text.txt")
+
+    def test_stories260k(self):
+        self.check(self.shared("models/stories260K-hf"), "-f",
+                   self.shared("books/tinystories-val.txt"))
+
+
 class Published(Perplexity):
     """Trained models: losses of 2047 tokens, plain and under two settings of SelfExtend, and the
     means published with them (first window, rest)."""
@@ -36,7 +61,7 @@ class Published(Perplexity):
         ids = self.write_tokens("ids", golden["input_ids"])
         for ranks, mesh in ((1, "sp=1"), (2, "sp=2,tp=1"), (3, "tp=3"), (4, "pp=2,tp=2")):
             for w in (128, 64):
-                _, losses = self.measure(model, "--tokens", ids, "--lengths", "2048", "--kv", "f32",
+                _, losses = self.measure(model, "--tokens", ids, "--lengths", "2048", *quire.EXACT,
                                          "--group", 8, "--window", w, "--mesh", mesh, ranks=ranks)
                 self.assertEqual(sorted(losses), [("plain", 2048), ("self_extend", 2048)])
                 for method, tensor in (("plain", "nll_plain"), ("self_extend", "nll_se_G8_w%d" % w)):

@@ -22,6 +22,9 @@ SHARED = pathlib.Path(os.environ.get("QUIRE_SHARED", ROOT.parent / "shared"))
 GOLDEN = ROOT / "tests" / "golden"
 DEMO = ROOT / "launch" / "demo-model"
 
+# Nothing rounded that the files hold: for comparisons with values made elsewhere.
+EXACT = ["--kv", "f32", "--compute", "f32"]
+
 ENVIRONMENT = dict(os.environ)
 ENVIRONMENT.update({
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -99,7 +102,7 @@ def report(*arguments, **keywords):
 
 def instruction_sets():
     """Those that this machine has, the highest last."""
-    levels = ["generic", "avx2", "avx512"]
+    levels = ["generic", "avx2", "avx512", "avx512_bf16", "amx"]
     understood = report("inspect", "-m", GOLDEN / "llama")["understood"]
     return levels[:levels.index(understood["isa_available"]) + 1]
 
@@ -124,6 +127,12 @@ class Case(unittest.TestCase):
             print("SKIP: %s: %s (no shared data)" % (self.id(), path), flush=True)
             self.skipTest("no shared data")
         return SHARED / path
+
+    def needs_bf16(self):
+        """Skips the test, visibly, on a machine without bf16 products."""
+        if instruction_sets()[-1] not in ("avx512_bf16", "amx"):
+            print("SKIP: %s (no bf16 products on this processor)" % self.id(), flush=True)
+            self.skipTest("no bf16 products")
 
     def write(self, name, content):
         path = self.directory / name

@@ -145,7 +145,7 @@ class RandomModels(quire.Case):
         method = ["--group", group, "--window", window] if group else ["--no-self-extend"]
         output = self.directory / "logits.h5"
         quire.run("capture", "-m", self.directory, "--tokens", self.write_tokens("ids", ids), "-o",
-                  output, "--sites", "logits", "--kv", "f32", "--chunk", chunk, "--mesh", mesh,
+                  output, "--sites", "logits", *quire.EXACT, "--chunk", chunk, "--mesh", mesh,
                   *method, ranks=ranks)
         with h5py.File(output) as file:
             self.assert_close(file["logits"][:], logits(config, weights, ids, group, window),
