@@ -121,11 +121,11 @@ const struct option option_rows[] = {
      SECTION_RUN, false, take_number, PLACE(chunk), 1, MOST},
     {"--kv", "f32|bf16", ALL, "bf16", "Type of the cached keys and values.", SECTION_RUN, false,
      take_kv, 0, 0, 0},
-    {"--compute", "f32|bf16", ALL, "bf16 where the processors have AVX-512-BF16 or AMX, else f32",
-     "Type of the arithmetic. f32: exact, every stored weight as it is. bf16: faster and half the "
-     "memory; weights are held in bf16 (those stored as F16 or F32 are rounded to it) and what "
-     "they "
-     "are multiplied with is rounded to bf16, while sums, norms and softmax stay in f32.",
+    {"--compute", "f32|bf16", ALL, "f32",
+     "Type of the matrix products. f32: every stored weight as it is. bf16: faster and half the "
+     "memory, on processors with AVX-512-BF16; weights are held in bf16 (those stored as F16 or "
+     "F32 are rounded to it) and what they are multiplied with is rounded to bf16, while sums, "
+     "norms and attention stay in f32.",
      SECTION_RUN, false, take_compute, 0, 0, 0},
     {"--threads", "N|auto", ALL, "auto",
      "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "

@@ -48,12 +48,11 @@ struct options {
     int64_t ranks;                /* inspect --ranks N; 0: those of --mesh, else of the job */
     int64_t chunk;                /* --chunk, default 512 */
     enum kv_type kv;              /* --kv, default bf16 */
-    bool compute_given;           /* --compute; else as the processors are */
-    enum compute compute;
-    int64_t threads;  /* --threads; 0: automatic */
-    int64_t reserve;  /* --reserve, tokens */
-    int64_t length;   /* inspect --length N; 0: the trained context */
-    const char *json; /* --json; "-": stdout */
+    enum compute compute;         /* --compute, default f32 */
+    int64_t threads;              /* --threads; 0: automatic */
+    int64_t reserve;              /* --reserve, tokens */
+    int64_t length;               /* inspect --length N; 0: the trained context */
+    const char *json;             /* --json; "-": stdout */
     /* generate */
     int64_t count; /* -n, default 128 */
     struct sample_options sample;

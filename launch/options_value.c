@@ -161,7 +161,6 @@ enum status take_compute(struct options *options, const struct option *row, cons
     for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
         if (strcmp(text, compute_name(compute)) == 0) {
             options->compute = compute;
-            options->compute_given = true;
             return STATUS_OK;
         }
     return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);

@@ -135,8 +135,7 @@ static json_t *asked_object(const struct options *o) {
     json_object_set_new(asked, "mesh", asked_mesh(o->mesh));
     json_object_set_new(asked, "chunk", json_integer(o->chunk));
     json_object_set_new(asked, "kv", json_string(kv_type_name(o->kv)));
-    json_object_set_new(asked, "compute",
-                        json_string(o->compute_given ? compute_name(o->compute) : "auto"));
+    json_object_set_new(asked, "compute", json_string(compute_name(o->compute)));
     json_object_set_new(asked, "threads", number_or_auto(o->threads));
     json_object_set_new(asked, "json", text_or_null(o->json));
     put_asked_own(asked, o);

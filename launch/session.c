@@ -49,12 +49,8 @@ static enum status choose_isa(enum isa *isa) {
                         getenv("QUIRE_ISA"), isa_name(isa_available()));
 }
 
-/* Without --compute, bf16 where every rank's processor has it. */
 static enum status choose_compute(struct session *s) {
-    const struct options *o = s->options;
-    int fast = compute_has(COMPUTE_BF16, s->isa);
-    MPI_Allreduce(MPI_IN_PLACE, &fast, 1, MPI_INT, MPI_MIN, s->dist.world.comm);
-    s->compute = o->compute_given ? o->compute : fast ? COMPUTE_BF16 : COMPUTE_F32;
+    s->compute = s->options->compute;
     if (compute_has(s->compute, s->isa))
         return STATUS_OK;
     return status_fail("--compute bf16", "processor",

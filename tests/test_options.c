@@ -87,7 +87,6 @@ START_TEST(values) {
     ck_assert_int_eq(o.chunk, 7);
     ck_assert_int_eq(o.kv, KV_F32);
     ck_assert_int_eq(o.compute, COMPUTE_F32);
-    ck_assert(o.compute_given);
     ck_assert_int_eq(o.threads, 3);
     ck_assert_str_eq(o.json, "-");
     ck_assert_int_eq(o.reserve, 9);
