@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MESH_AXIS_MAX (1 << 24)
+/* Three axes multiply without overflow. */
+#define MESH_AXIS_MAX (1 << 20)
 
 struct mesh_place mesh_place(struct mesh m, int64_t rank) {
     struct mesh_place p = {.pp = rank / (m.tp * m.sp), .tp = rank / m.sp % m.tp, .sp = rank % m.sp};
@@ -62,7 +63,7 @@ enum status mesh_complete(struct mesh request, int64_t ranks, const struct shape
     struct mesh m = request;
     if (!m.pp)
         m.pp = m.tp && m.sp && ranks % (m.tp * m.sp) == 0 ? ranks / (m.tp * m.sp) : 1;
-    int64_t stage = ranks / m.pp;
+    int64_t stage = ranks > m.pp ? ranks / m.pp : 1;
     if (!m.tp)
         m.tp = m.sp ? stage / m.sp : common_divisor(stage, shape->kv_heads);
     if (!m.tp)
