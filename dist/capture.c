@@ -98,7 +98,7 @@ static enum status describe(const struct capture *c, const struct sequence_optio
     wrong |= h5_put_number(c->file, "context", c->shape.context);
     wrong |= h5_put_text(c->file, "dtype", c->options.dtype);
     wrong |= h5_put_text(c->file, "kv", kv_type_name(o->kv));
-    wrong |= h5_put_text(c->file, "compute", "f32");
+    wrong |= h5_put_text(c->file, "compute", compute_name(o->compute));
     wrong |= h5_put_number(c->file, "first_token", c->tokens.first);
     wrong |= h5_put_text(c->file, "quire_version", QUIRE_VERSION);
     return wrong < 0 ? creation_failed(c, "attributes") : STATUS_OK;

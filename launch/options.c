@@ -121,11 +121,11 @@ const struct option option_rows[] = {
      SECTION_RUN, false, take_number, PLACE(chunk), 1, MOST},
     {"--kv", "f32|bf16", ALL, "bf16", "Type of the cached keys and values.", SECTION_RUN, false,
      take_kv, 0, 0, 0},
-    {"--compute", "f32|bf16", ALL, "f32",
-     "Type of the matrix products. f32: every stored weight as it is. bf16: faster and half the "
-     "memory, on processors with AVX-512-BF16; weights are held in bf16 (those stored as F16 or "
-     "F32 are rounded to it) and what they are multiplied with is rounded to bf16, while sums, "
-     "norms and attention stay in f32.",
+    {"--compute", "f32|bf16|auto", ALL, "auto",
+     "Type of the arithmetic. f32: every stored weight as it is. bf16: faster and half the "
+     "memory, on processors with AVX-512-BF16 or AMX; weights are held in bf16 (those stored as "
+     "F16 or F32 are rounded to it) and what they are multiplied with is rounded to bf16, while "
+     "sums and norms stay in f32. auto: bf16 where every rank's processor has it, else f32.",
      SECTION_RUN, false, take_compute, 0, 0, 0},
     {"--threads", "N|auto", ALL, "auto",
      "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "
@@ -156,6 +156,7 @@ static enum status options_defaults(struct options *options) {
     options->help_on = COMMAND_HELP;
     options->chunk = 512;
     options->kv = KV_BF16;
+    options->compute = COMPUTE_AUTO;
     options->count = 128;
     options->logprobs = -1;
     options->sample.top_p = 1;

@@ -48,7 +48,7 @@ struct options {
     int64_t ranks;                /* inspect --ranks N; 0: those of --mesh, else of the job */
     int64_t chunk;                /* --chunk, default 512 */
     enum kv_type kv;              /* --kv, default bf16 */
-    enum compute compute;         /* --compute, default f32 */
+    enum compute compute;         /* --compute, default auto */
     int64_t threads;              /* --threads; 0: automatic */
     int64_t reserve;              /* --reserve, tokens */
     int64_t length;               /* inspect --length N; 0: the trained context */

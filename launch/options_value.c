@@ -158,12 +158,12 @@ enum status take_kv(struct options *options, const struct option *row, const cha
 }
 
 enum status take_compute(struct options *options, const struct option *row, const char *text) {
-    for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
+    for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_AUTO; compute++)
         if (strcmp(text, compute_name(compute)) == 0) {
             options->compute = compute;
             return STATUS_OK;
         }
-    return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);
+    return status_usage(row->name, "found \"%.200s\", expected f32, bf16 or auto", text);
 }
 
 static enum status add_text(struct options *options, struct text_part part) {

@@ -49,12 +49,15 @@ static enum status choose_isa(enum isa *isa) {
                         getenv("QUIRE_ISA"), isa_name(isa_available()));
 }
 
+/* auto is decided by the lowest level of all ranks, so that they come to the same. */
 static enum status choose_compute(struct session *s) {
-    s->compute = s->options->compute;
+    int lowest = (int)s->isa;
+    MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, s->dist.world.comm);
+    s->compute = compute_choose(s->options->compute, (enum isa)lowest);
     if (compute_has(s->compute, s->isa))
         return STATUS_OK;
     return status_fail("--compute bf16", "processor",
-                       "found %s on rank %d, expected avx512_bf16 or amx; take --compute f32",
+                       "found %s on rank %d, expected avx512_bf16 or amx; take --compute f32 or auto",
                        isa_name(s->isa), s->dist.world.rank);
 }
 

@@ -63,6 +63,7 @@ START_TEST(defaults) {
     ck_assert_mem_eq(o.depths.values, depths, sizeof depths);
     ck_assert_int_eq(o.trials, 5);
     ck_assert_int_eq(o.lengths.count, 0);
+    ck_assert_int_eq(o.compute, COMPUTE_AUTO);
     options_free(&o);
     accept("capture -m DIR -p text -o out.h5", &o);
     ck_assert_uint_eq(o.sites, (1u << SITE_COUNT) - 1);

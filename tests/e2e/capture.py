@@ -77,6 +77,17 @@ class Contents(Capture):
             self.assertEqual(len(values), 33)
             self.assert_close(values, everything[name][37:70], TOLERANCE, what=name)
 
+    def test_arithmetic(self):
+        """The file says what it was computed in."""
+        chosen = quire.report("inspect", "-m", quire.DEMO)["understood"]["compute"]
+        for options, compute in (((), chosen), (("--compute", "f32"), "f32")):
+            output = self.directory / "arithmetic.h5"
+            output.unlink(missing_ok=True)
+            quire.run("capture", "-m", quire.DEMO, "-p", "A gate.", "-o", output, "--sites", "logits",
+                      *options)
+            with h5py.File(output) as file:
+                self.assertEqual(file.attrs["compute"], compute)
+
     def test_byte_offsets(self):
         """Where each token's text begins, against the vocabulary's own bytes."""
         text = "The gate was old. \u00c6sop read 17 na\u00efve caf\u00e9s\n\n\u65e5\u672c aloud.\n"

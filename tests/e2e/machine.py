@@ -33,10 +33,14 @@ class Machine(unittest.TestCase):
             self.assertIn(forced["blas_core"], CORES[level])
 
     def test_arithmetic(self):
-        """f32 by itself, bf16 on request where the level has it; never what it does not have."""
+        """bf16 by itself where the level has it, f32 elsewhere and on request; never what it does not
+        have."""
         for level in quire.instruction_sets():
             has = level in ("avx512_bf16", "amx")
-            self.assertEqual(understood(QUIRE_ISA=level)["compute"], "f32")
+            best = "bf16" if has else "f32"
+            self.assertEqual(understood(QUIRE_ISA=level)["compute"], best)
+            self.assertEqual(understood("--compute", "auto", QUIRE_ISA=level)["compute"], best)
+            self.assertEqual(understood("--compute", "f32", QUIRE_ISA=level)["compute"], "f32")
             for ranks in (1, 2):
                 result = quire.attempt("inspect", "-m", quire.GOLDEN / "llama", "--compute", "bf16",
                                        ranks=ranks, environment={"QUIRE_ISA": level})
