@@ -4,6 +4,7 @@
 #define QUIRE_KERNELS_CPU_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum isa {
     ISA_GENERIC,     /* plain C, x86-64 baseline */
@@ -14,8 +15,27 @@ enum isa {
     ISA_COUNT
 };
 
-/* Highest level that the processor has and the operating system saves the registers of. */
+/* What the choice depends on: the words of CPUID that name the features (Intel SDM volume 2A,
+ * CPUID), the registers that the operating system saves, and whether it lets this process use the
+ * tiles. */
+struct cpu_words {
+    uint32_t leaf1_ecx;
+    uint32_t leaf7_ebx, leaf7_ecx, leaf7_edx; /* subleaf 0 */
+    uint32_t leaf7_1_eax;                     /* subleaf 1 */
+    uint64_t xcr0;                            /* 0 without OSXSAVE */
+    bool tiles;                               /* asked for only where the rest has AMX */
+};
+
+/* The level that these words give. Each level needs all that is below it. */
+enum isa isa_of(const struct cpu_words *words);
+
+/* Highest level that the processor has and the operating system saves the registers of. The first
+ * call asks Linux to let this process use the tiles, where there are any: main makes it before MPI
+ * and OpenMP start threads. Local; later calls may come from any thread. */
 enum isa isa_available(void);
+
+/* AVX512-VNNI: products of 8-bit integers, of use to the kernels of ISA_AVX512 and above. */
+bool cpu_has_vnni(void);
 
 /* "generic", "avx2", "avx512", "avx512_bf16", "amx". */
 const char *isa_name(enum isa isa);

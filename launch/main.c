@@ -1,6 +1,7 @@
 /* The program: prepares the process, starts MPI, runs one command, prints the one line that says
  * why it failed. */
 #include "dist/dist.h"
+#include "kernels/cpu.h"
 #include "kernels/gemm.h"
 #include "launch/command.h"
 #include "launch/options.h"
@@ -120,6 +121,7 @@ int main(int argc, char **argv) {
     keep_standard_streams();
     set_mpi_defaults();
     signal(SIGPIPE, SIG_IGN);
+    isa_available(); /* asks Linux for the tiles, before MPI and OpenMP start threads */
     restart_with_core(argv);
     enum status status = options_parse(argc, argv, &options);
     if (status == STATUS_OK &&

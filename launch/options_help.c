@@ -129,7 +129,8 @@ static void print_overview(void) {
         printf("  %-12s%s\n", command_name(c), command_helps[c].purpose);
     printf("\nResults go to standard output, everything else to standard error. Exit status: 0 "
            "done,\n1 failed, 2 wrong usage.\n\n"
-           "Environment: QUIRE_ISA=generic|avx2|avx512 forces a lower instruction set.\n\n"
+           "Environment: QUIRE_ISA=generic|avx2|avx512|avx512_bf16|amx forces a lower instruction "
+           "set.\n\n"
            "Examples:\n%s%s%s",
            command_helps[COMMAND_INSPECT].examples, command_helps[COMMAND_GENERATE].examples,
            command_helps[COMMAND_PERPLEXITY].examples);

@@ -1,6 +1,6 @@
 /* The kernels besides attention: 16-bit floats, the cache's layout, the small operations, matrix
- * products, the choice of the instruction level, and sampling. Expected values come from the
- * definitions in double precision, from exact arithmetic, or from published vectors. */
+ * products, and sampling. Expected values come from the definitions in double precision, from exact
+ * arithmetic, or from published vectors. */
 #include "kernels/cpu.h"
 #include "kernels/elementwise.h"
 #include "kernels/elementwise_level.h"
@@ -245,34 +245,6 @@ START_TEST(rotary) {
 }
 END_TEST
 
-START_TEST(isa_from_environment) {
-    enum isa isa;
-    const char *kept = getenv("QUIRE_ISA");
-    char *saved = kept ? strdup(kept) : NULL;
-    unsetenv("QUIRE_ISA");
-    REQUIRE(isa_chosen(&isa) && isa == isa_available());
-    for (enum isa level = ISA_GENERIC; level < ISA_COUNT; level++) {
-        setenv("QUIRE_ISA", isa_name(level), 1);
-        REQUIRE(isa_chosen(&isa) == (level <= isa_available()));
-        ck_assert_int_eq(isa, level <= isa_available() ? level : isa_available());
-    }
-    static const char *const wrong[] = {"sse", "AVX2", "avx2 ", "avx5"};
-    for (int i = 0; i < 4; i++) {
-        setenv("QUIRE_ISA", wrong[i], 1);
-        REQUIRE(!isa_chosen(&isa) && isa == isa_available());
-    }
-    ck_assert_str_eq(isa_name(ISA_GENERIC), "generic");
-    ck_assert_str_eq(isa_name(ISA_AVX2), "avx2");
-    ck_assert_str_eq(isa_name(ISA_AVX512), "avx512");
-    ck_assert_str_eq(isa_name(ISA_AVX512_BF16), "avx512_bf16");
-    ck_assert_str_eq(isa_name(ISA_AMX), "amx");
-    unsetenv("QUIRE_ISA");
-    if (saved)
-        setenv("QUIRE_ISA", saved, 1);
-    free(saved);
-}
-END_TEST
-
 /* The known answers that the authors of the generator publish (Random123, kat_vectors). */
 START_TEST(philox_known_answers) {
     static const uint32_t vectors[3][10] = {
@@ -483,7 +455,6 @@ int main(void) {
                                   silu,
                                   long_arrays,
                                   rotary,
-                                  isa_from_environment,
                                   philox_known_answers,
                                   gumbel,
                                   best_candidates,

@@ -361,12 +361,18 @@ class Usage(Refusal):
         self.assert_refused(["frobnicate"], "frobnicate", status=2, form=re.compile("^quire: "))
 
     def test_unknown_instruction_set(self):
+        """What is no level, and what is above the machine's: the line says what there is."""
         self.model.save()
-        result = quire.attempt("generate", "-m", self.model.directory, "--tokens", self.ids, "-n",
-                               1, environment={"QUIRE_ISA": "sse9"})
-        self.assertNotEqual(result.status, 0, result)
-        self.assertEqual(len(result.errors), 1, result)
-        self.assertIn("QUIRE_ISA", result.errors[0])
+        levels = ["generic", "avx2", "avx512", "avx512_bf16", "amx"]
+        has = quire.instruction_sets()
+        for level in ["sse9", "AVX2", *levels[len(has):]]:
+            result = quire.attempt("generate", "-m", self.model.directory, "--tokens", self.ids,
+                                   "-n", 1, environment={"QUIRE_ISA": level})
+            self.assertEqual(result.status, 2, result)
+            self.assertEqual(len(result.errors), 1, result)
+            for words in ("QUIRE_ISA", 'found "%s"' % level, ", ".join(levels[:-1]) + " or amx",
+                          "at most %s," % has[-1], "unset it"):
+                self.assertIn(words, result.errors[0])
 
     def test_lengths_beyond_the_text(self):
         self.model.save()
