@@ -204,8 +204,8 @@ void attend_shard(struct sequence *s, int64_t layer, int64_t T) {
         s->tasks[h] = (struct attention_task){
             .keys = cache_view(&s->cache, layer, h, s->tokens + T), .queries = queries};
     }
-    if (!attention_run(s->options.isa, rules[scheme->rule], scheme->window, s->tasks,
-                       m->share.kv_heads.count)) {
+    if (!attention_run(s->options.isa, s->options.compute, rules[scheme->rule], scheme->window,
+                       s->tasks, m->share.kv_heads.count)) {
         fprintf(stderr, "quire: memory: attention: found no room for its tiles, expected some "
                         "hundred kB per thread; use more ranks or nodes\n");
         MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);

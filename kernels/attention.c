@@ -7,9 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static attention_step_function *const steps[ISA_COUNT] = {
-    attention_step_generic, attention_step_avx2, attention_step_avx512, attention_step_avx512,
-    attention_step_avx512};
+static const struct attention_kernel *const kernels_f32[ISA_COUNT] = {
+    &attention_generic, &attention_avx2, &attention_avx512, &attention_avx512, &attention_avx512};
+
+/* Until the levels with bf16 products have a step of their own, they run in f32. */
+static const struct attention_kernel *const kernels_bf16[ISA_COUNT] = {
+    &attention_generic_bf16, &attention_generic_bf16, &attention_generic_bf16, &attention_avx512,
+    &attention_avx512};
 
 /* A row tile: rows [row, row + rows) of a task against the local blocks [block_first, block_end),
  * which are every one that holds a key the rows see. Its blocks go to `parts` spans; the results of
@@ -33,11 +37,12 @@ struct span {
 struct scratch {
     float *out, *max, *sums, *scores, *far_scores, *correction, *wide;
     int32_t *first, *border, *end;
+    uint16_t *near, *far, *weights; /* where the kernel rounds */
 };
 
 /* One call: what holds for all of it, and everything it allocates. */
 struct job {
-    attention_step_function *step;
+    const struct attention_kernel *kernel;
     enum attention_rule rule;
     int64_t window, threads;
     int64_t rows_max, d_max; /* of a tile */
@@ -46,7 +51,7 @@ struct job {
     struct span *spans;
     int64_t span_count;
     float *partials;
-    float *scratch; /* [threads][scratch_size] */
+    char *scratch; /* [threads][scratch_size] */
     int64_t scratch_size;
 };
 
@@ -67,8 +72,12 @@ static int64_t clamp(int64_t x, int64_t limit) {
     return x < 0 ? 0 : min_of(x, limit);
 }
 
+static int64_t round_up(int64_t x, int64_t multiple) {
+    return (x + multiple - 1) / multiple * multiple;
+}
+
 static int64_t stride_of(int64_t head_dim) {
-    return (head_dim + STEP_LANES - 1) / STEP_LANES * STEP_LANES;
+    return round_up(head_dim, STEP_LANES);
 }
 
 /* Global tokens that a row at `position` may see: those before this one. */
@@ -76,23 +85,24 @@ static int64_t tokens_seen(const struct kv_view *keys, int64_t position) {
     return min_of(position + 1, keys->tokens);
 }
 
-/* Local blocks that hold a token below `tokens`. */
+/* Local blocks that hold a global token below `tokens`. */
 static int64_t blocks_before(const struct kv_view *keys, int64_t tokens) {
-    int64_t beyond = tokens - keys->part * keys->block;
+    int64_t beyond = tokens - keys->first - keys->part * keys->block;
     return beyond <= 0 ? 0 : (beyond - 1) / (keys->parts * keys->block) + 1;
 }
 
-/* Local blocks all of whose tokens lie below `token`. */
+/* Local blocks all of whose tokens lie below the global `token`. */
 static int64_t blocks_below(const struct kv_view *keys, int64_t token) {
-    int64_t beyond = token / keys->block - keys->part;
-    return token <= 0 || beyond <= 0 ? 0 : (beyond - 1) / keys->parts + 1;
+    int64_t beyond = (token - keys->first) / keys->block - keys->part;
+    return token <= keys->first || beyond <= 0 ? 0 : (beyond - 1) / keys->parts + 1;
 }
 
 /* The t-th tile of a task, in one part. False behind the last. */
 static bool tile_make(const struct job *job, const struct attention_task *task, int64_t t,
                       struct tile *tile) {
-    *tile = (struct tile){.task = task, .row = t * STEP_ROWS, .parts = 1};
-    tile->rows = min_of(STEP_ROWS, task->queries.rows - tile->row);
+    int64_t most = job->kernel->rows;
+    *tile = (struct tile){.task = task, .row = t * most, .parts = 1};
+    tile->rows = min_of(most, task->queries.rows - tile->row);
     if (tile->rows <= 0)
         return false;
     const struct kv_view *keys = &task->keys;
@@ -166,6 +176,9 @@ static void span_steps(const struct job *job, const struct span *span,
                                   .head_dim = keys->head_dim,
                                   .stride = stride_of(keys->head_dim),
                                   .near = queries->near + tile->row * keys->head_dim,
+                                  .stride_rounded = round_up(keys->head_dim, STEP_PAIRS),
+                                  .near_rounded = scratch->near,
+                                  .far_rounded = scratch->far,
                                   .type = keys->type,
                                   .first = scratch->first,
                                   .border = scratch->border,
@@ -175,14 +188,15 @@ static void span_steps(const struct job *job, const struct span *span,
                                   .sums = scratch->sums,
                                   .scores = scratch->scores,
                                   .far_scores = scratch->far_scores,
+                                  .weights = scratch->weights,
                                   .correction = scratch->correction,
                                   .wide = scratch->wide};
     if (grouped)
         step.far = queries->far + tile->row * keys->head_dim;
     for (int64_t b = span->block_first; b < span->block_end; b++) {
-        for (int64_t offset = 0; offset < keys->block; offset += STEP_KEYS) {
-            int64_t token = (b * keys->parts + keys->part) * keys->block + offset;
-            step.keys = min_of(min_of(STEP_KEYS, keys->block - offset), tokens - token);
+        for (int64_t offset = 0; offset < keys->block; offset += job->kernel->keys) {
+            int64_t token = keys->first + (b * keys->parts + keys->part) * keys->block + offset;
+            step.keys = min_of(min_of(job->kernel->keys, keys->block - offset), tokens - token);
             if (step.keys <= 0 || !step_zones(job, positions, token, scratch, &step))
                 continue;
             if (step.near_group * KV_GROUP < step.keys)
@@ -190,8 +204,18 @@ static void span_steps(const struct job *job, const struct span *span,
             if (step.far_groups > 0) /* every far block is there: a ring that never comes round */
                 step.keys_far = block_at(keys, keys->keys_far, INT64_MAX, b, offset);
             step.values = block_at(keys, keys->values, keys->ring_values, b, offset);
-            job->step(&step);
+            job->kernel->run(&step);
         }
+    }
+}
+
+/* The rows of a tile in bf16, padded with zeros. */
+static void queries_round(const struct job *job, const struct tile *tile, const float *queries,
+                          uint16_t *rounded) {
+    int64_t d = tile->task->keys.head_dim, stride = round_up(d, STEP_PAIRS);
+    for (int64_t r = 0; r < tile->rows; r++) {
+        job->kernel->round(d, queries + (tile->row + r) * d, rounded + r * stride);
+        memset(rounded + r * stride + d, 0, (size_t)(stride - d) * sizeof *rounded);
     }
 }
 
@@ -204,6 +228,10 @@ static void span_run(const struct job *job, const struct span *span,
     memset(scratch->sums, 0, (size_t)(tile->rows * STEP_LANES) * sizeof *scratch->sums);
     for (int64_t r = 0; r < tile->rows; r++)
         scratch->max[r] = -INFINITY;
+    if (job->kernel->rounds)
+        queries_round(job, tile, queries->near, scratch->near);
+    if (job->kernel->rounds && job->rule == ATTENTION_GROUPED)
+        queries_round(job, tile, queries->far, scratch->far);
     span_steps(job, span, scratch);
 
     for (int64_t r = 0; r < tile->rows; r++) {
@@ -215,7 +243,7 @@ static void span_run(const struct job *job, const struct span *span,
             sum = out + d + 1;
         }
         memcpy(out, scratch->out + r * stride, (size_t)d * sizeof *out);
-        *max = scratch->max[r];
+        *max = job->kernel->rounds ? scratch->max[r] * (float)M_LN2 : scratch->max[r];
         *sum = 0;
         for (int64_t lane = 0; lane < STEP_LANES; lane++)
             *sum += scratch->sums[r * STEP_LANES + lane];
@@ -265,7 +293,7 @@ static void tile_merge(const struct tile *tile) {
 
 static bool job_tiles(struct job *job, const struct attention_task *tasks, int64_t count) {
     for (int64_t i = 0; i < count; i++)
-        job->tile_count += (tasks[i].queries.rows + STEP_ROWS - 1) / STEP_ROWS;
+        job->tile_count += round_up(tasks[i].queries.rows, job->kernel->rows) / job->kernel->rows;
     job->tiles = malloc((size_t)(job->tile_count + 1) * sizeof *job->tiles);
     if (!job->tiles)
         return false;
@@ -321,46 +349,45 @@ static bool job_spans(struct job *job) {
     return true;
 }
 
-enum { SCRATCH_ARRAYS = 10 };
+/* Carves a thread's arrays, each on a cache line, out of memory; only counts without. */
+struct carver {
+    char *memory;
+    int64_t used;
+};
 
-/* Elements, of four bytes each and rounded up to cache lines, of the arrays of struct scratch. */
-static int64_t scratch_sizes(const struct job *job, int64_t sizes[SCRATCH_ARRAYS]) {
-    int64_t rows = job->rows_max, stride = stride_of(job->d_max), total = 0;
-    const int64_t elements[SCRATCH_ARRAYS] = {rows * stride,
-                                              rows, /* out, max */
-                                              rows * STEP_LANES,
-                                              rows * STEP_KEYS, /* sums, scores */
-                                              job->rule == ATTENTION_GROUPED ? rows * STEP_KEYS
-                                                                             : 0, /* far_scores */
-                                              rows,
-                                              STEP_KEYS * stride, /* correction, wide */
-                                              rows,
-                                              rows,
-                                              rows}; /* first, border, end */
-    for (int i = 0; i < SCRATCH_ARRAYS; i++) {
-        sizes[i] = (elements[i] + 15) / 16 * 16;
-        total += sizes[i];
-    }
-    return total;
+static void *carve(struct carver *c, int64_t elements, int64_t bytes) {
+    void *at = c->memory ? c->memory + c->used : NULL;
+    c->used += round_up(elements * bytes, 64);
+    return at;
 }
 
-static struct scratch scratch_lay(const struct job *job, float *memory) {
-    int64_t sizes[SCRATCH_ARRAYS];
-    scratch_sizes(job, sizes);
-    void *arrays[SCRATCH_ARRAYS];
-    for (int i = 0; i < SCRATCH_ARRAYS; i++) {
-        arrays[i] = memory;
-        memory += sizes[i];
-    }
-    return (struct scratch){arrays[0], arrays[1], arrays[2], arrays[3], arrays[4],
-                            arrays[5], arrays[6], arrays[7], arrays[8], arrays[9]};
+/* Bytes of a thread's scratch, laid out at `memory` unless that is NULL. */
+static int64_t scratch_lay(const struct job *job, char *memory, struct scratch *scratch) {
+    struct carver c = {memory, 0};
+    int64_t rows = job->rows_max, keys = job->kernel->keys, stride = stride_of(job->d_max);
+    int64_t rounded = job->kernel->rounds ? round_up(job->d_max, STEP_PAIRS) : 0;
+    bool far = job->rule == ATTENTION_GROUPED;
+    scratch->out = carve(&c, rows * stride, 4);
+    scratch->max = carve(&c, rows, 4);
+    scratch->sums = carve(&c, rows * STEP_LANES, 4);
+    scratch->scores = carve(&c, rows * keys, 4);
+    scratch->far_scores = carve(&c, far ? rows * keys : 0, 4);
+    scratch->correction = carve(&c, rows, 4);
+    scratch->wide = carve(&c, keys * stride, 4);
+    scratch->first = carve(&c, rows, 4);
+    scratch->border = carve(&c, rows, 4);
+    scratch->end = carve(&c, rows, 4);
+    scratch->near = carve(&c, rows * rounded, 2);
+    scratch->far = carve(&c, far ? rows * rounded : 0, 2);
+    scratch->weights = carve(&c, rounded ? rows * keys : 0, 2);
+    return c.used;
 }
 
 static void job_run(struct job *job) {
 #pragma omp parallel num_threads((int)job->threads)
     {
-        struct scratch scratch =
-            scratch_lay(job, job->scratch + omp_get_thread_num() * job->scratch_size);
+        struct scratch scratch;
+        scratch_lay(job, job->scratch + omp_get_thread_num() * job->scratch_size, &scratch);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < job->span_count; i++)
             span_run(job, job->spans + i, &scratch);
@@ -371,19 +398,27 @@ static void job_run(struct job *job) {
     }
 }
 
-bool attention_run(enum isa isa, enum attention_rule rule, int64_t window,
+static const struct attention_kernel *kernel_choose(enum isa isa, enum compute compute,
+                                                    const struct attention_task *tasks,
+                                                    int64_t count) {
+    bool rounds = compute == COMPUTE_BF16;
+    for (int64_t i = 0; i < count; i++)
+        rounds = rounds && tasks[i].keys.type != KV_F32;
+    return rounds ? kernels_bf16[isa] : kernels_f32[isa];
+}
+
+bool attention_run(enum isa isa, enum compute compute, enum attention_rule rule, int64_t window,
                    const struct attention_task *tasks, int64_t count) {
-    struct job job = {.step = steps[isa],
+    struct job job = {.kernel = kernel_choose(isa, compute, tasks, count),
                       .rule = rule,
                       .window = window,
                       .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
     bool done = job_tiles(&job, tasks, count) && job_spans(&job);
     if (done && job.span_count > 0) {
-        int64_t sizes[SCRATCH_ARRAYS];
+        struct scratch unused;
         job.threads = min_of(job.threads, job.span_count);
-        job.scratch_size = scratch_sizes(&job, sizes);
-        job.scratch =
-            aligned_alloc(64, (size_t)(job.threads * job.scratch_size) * sizeof *job.scratch);
+        job.scratch_size = scratch_lay(&job, NULL, &unused);
+        job.scratch = aligned_alloc(64, (size_t)(job.threads * job.scratch_size));
         done = job.scratch != NULL;
         if (done)
             job_run(&job);

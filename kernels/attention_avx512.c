@@ -2,6 +2,5 @@
 
 #include "kernels/attention_vector.h"
 
-void attention_step_avx512(const struct attention_step *step) {
-    step_run(step);
-}
+const struct attention_kernel attention_avx512 = {
+    .run = step_run, .rows = STEP_ROWS, .keys = STEP_KEYS};

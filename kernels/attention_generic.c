@@ -84,7 +84,7 @@ static void row_values(const struct attention_step *s, const float *values, int6
     }
 }
 
-void attention_step_generic(const struct attention_step *s) {
+static void step_run(const struct attention_step *s) {
     int64_t groups = (s->keys + KV_GROUP - 1) / KV_GROUP;
     scores_compute(s, s->far, s->keys_far, 0, s->far_groups, s->far_scores);
     scores_compute(s, s->near, s->keys_near, s->near_group, groups, s->scores);
@@ -94,3 +94,6 @@ void attention_step_generic(const struct attention_step *s) {
     for (int64_t r = 0; r < s->rows; r++)
         row_values(s, values, r);
 }
+
+const struct attention_kernel attention_generic = {
+    .run = step_run, .rows = STEP_ROWS, .keys = STEP_KEYS};

@@ -1,6 +1,6 @@
 /* One step of tiled attention: a tile of query rows against a tile of consecutive keys of one
  * block. attention.c decides what is seen from where; the steps of the levels (generic, AVX2,
- * AVX-512) do the arithmetic. Private to the kernels.
+ * AVX-512, AVX-512-BF16) do the arithmetic. Private to the kernels.
  *
  * A step computes the scores, takes the rows' running maximum m on, and adds to the running sums:
  *
@@ -9,7 +9,14 @@
  *
  * The tile's own sum_j is formed first and added once, so rounding grows with the number of tiles
  * rather than with the number of keys. A row that sees no key of the tile keeps its state; a row
- * that sees only scores of -infinity or NaN becomes NaN, so that overflow is not hidden. */
+ * that sees only scores of -infinity or NaN becomes NaN, so that overflow is not hidden.
+ *
+ * In bf16 arithmetic, with e = 1 / ln 2 and m a whole number,
+ *
+ *     m' = max(m, ceil(e max_j s_j)),  c = 2^(m - m'),  p_j = bf16(2^(e s_j - m'))
+ *
+ * for scores of queries rounded to bf16. A rounding of p_j is the same for every m', and c is
+ * exact: which keys make a tile, or a rank's shard, changes nothing but the order of f32 sums. */
 #ifndef QUIRE_KERNELS_ATTENTION_STEP_H
 #define QUIRE_KERNELS_ATTENTION_STEP_H
 
@@ -17,18 +24,23 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define STEP_ROWS 96  /* rows of a tile at most */
-#define STEP_KEYS 128 /* keys of a tile at most, a multiple of KV_GROUP */
+#define STEP_ROWS                                                                                  \
+    96 /* rows of a tile at most, and the keys, a multiple of KV_GROUP: of the steps */
+#define STEP_KEYS 128 /* here that do not choose their own in struct attention_kernel */
 #define STEP_LANES 16 /* partial sums of a row; head_dim is padded to a multiple of it */
+#define STEP_PAIRS 32 /* head_dim of rounded queries is padded to a multiple of it, with zeros */
 
 struct attention_step {
     int64_t rows, head_dim;
     int64_t stride;    /* head_dim, padded to STEP_LANES: rows of out and of wide values */
     const float *near; /* [rows, d] queries */
     const float *far;
+    int64_t stride_rounded;       /* head_dim, padded to STEP_PAIRS */
+    const uint16_t *near_rounded; /* [rows, stride_rounded] the same in bf16, where the kernel */
+    const uint16_t *far_rounded;  /* rounds */
 
     enum kv_type type;
-    int64_t keys;          /* 1 .. STEP_KEYS; those of the last group beyond it are not seen */
+    int64_t keys;          /* 1 .. the kernel's; those of the last group beyond are not seen */
     int64_t far_groups;    /* groups of KV_GROUP keys [0, far_groups) hold a far key of some row */
     int64_t near_group;    /* groups [near_group, end) hold a near one */
     const void *keys_near; /* the tile's first group in each array; the groups that hold none of */
@@ -41,17 +53,26 @@ struct attention_step {
     const int32_t *end;
 
     float *out;  /* [rows, stride] */
-    float *max;  /* [rows] */
+    float *max;  /* [rows] m */
     float *sums; /* [rows, STEP_LANES], to be added up */
 
-    float *scores;     /* scratch [rows, STEP_KEYS] */
-    float *far_scores; /* scratch [rows, STEP_KEYS] */
+    float *scores;     /* scratch [rows, keys of the kernel] */
+    float *far_scores; /* scratch [rows, keys of the kernel] */
+    uint16_t *weights; /* scratch [rows, keys of the kernel], where the kernel rounds */
     float *correction; /* scratch [rows] */
-    float *wide;       /* scratch [STEP_KEYS, stride]: keys or values in f32 */
+    float *wide;       /* scratch [keys of the kernel, stride]: keys or values in f32 */
 };
 
-typedef void attention_step_function(const struct attention_step *step);
+/* A step, with the tiles that it takes. */
+struct attention_kernel {
+    void (*run)(const struct attention_step *step);
+    int64_t rows, keys; /* of a tile at most; keys a multiple of KV_GROUP */
+    bool rounds;        /* bf16 arithmetic */
+    /* Rounds n floats to bf16. NULL in f32. */
+    void (*round)(int64_t n, const float *x, uint16_t *rounded);
+};
 
-attention_step_function attention_step_generic, attention_step_avx2, attention_step_avx512;
+extern const struct attention_kernel attention_generic, attention_avx2, attention_avx512,
+    attention_generic_bf16;
 
 #endif

@@ -299,7 +299,7 @@ static void values_add(const struct attention_step *s) {
     }
 }
 
-INLINE void step_run(const struct attention_step *s) {
+static void step_run(const struct attention_step *s) {
     int64_t groups = (s->keys + KV_GROUP - 1) / KV_GROUP;
     bool all_far = !s->masked && s->far_groups > 0;
     scores_compute(s, s->far, s->keys_far, 0, s->far_groups, all_far ? s->scores : s->far_scores);

@@ -35,13 +35,13 @@ void kv_put_value(enum kv_type type, void *block, int64_t slot, int64_t head_dim
 void kv_round(enum kv_type type, float *x, int64_t n);
 
 /* One KV head of one layer as one rank holds it: its blocks of the block-cyclic sequence. Local
- * block b holds the tokens from (b * parts + part) * block on. Borrowed from the cache. */
+ * block b holds the tokens from first + (b * parts + part) * block on. Borrowed from the cache. */
 struct kv_view {
     enum kv_type type;
     int64_t head_dim;
     int64_t block;         /* tokens per block, multiple of KV_GROUP */
     int64_t parts, part;   /* of the sp group */
-    int64_t tokens;        /* global tokens 0 .. tokens-1 are there */
+    int64_t first, tokens; /* global tokens first .. tokens-1 are there */
     const void *keys_near; /* near-rotated; local block b in slot b % ring_near */
     int64_t ring_near;     /* slots; 0: no tokens here */
     const void *keys_far;  /* far-rotated, every block; NULL unless the scheme has a far zone */

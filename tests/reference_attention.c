@@ -30,26 +30,20 @@ void reference_rotate(const float *x, int64_t position, double theta, int64_t he
 }
 
 void reference_attention(const struct reference_rule *rule, const struct reference_cache *cache,
-                         double theta, const float *query, int64_t position, const bool *holds,
-                         double *out, double *max, double *sum) {
-    int64_t d = cache->head_dim, query_position, key_position, rotated_at = -1;
-    double *scores = malloc((size_t)cache->tokens * sizeof *scores);
-    double *rotated = malloc((size_t)d * sizeof *rotated);
+                         const double *near, const double *far, int64_t position, double *out,
+                         double *max) {
+    int64_t d = cache->head_dim, query_position, key_position;
+    double *scores = malloc((size_t)cache->tokens * sizeof *scores), sum = 0;
     *max = -INFINITY;
-    *sum = 0;
     for (int64_t j = 0; j < cache->tokens; j++) {
         scores[j] = -INFINITY;
-        if ((holds && !holds[j]) ||
-            !reference_positions(rule, position, j, &query_position, &key_position))
+        if (!reference_positions(rule, position, j, &query_position, &key_position))
             continue;
-        const double *keys = position - j < rule->window ? cache->near : cache->far;
-        if (query_position != rotated_at)
-            reference_rotate(query, query_position, theta, d, rotated);
-        rotated_at = query_position;
-        double score = 0;
+        bool is_near = position - j < rule->window;
+        const double *keys = is_near ? cache->near : cache->far, *query = is_near ? near : far;
+        scores[j] = 0;
         for (int64_t i = 0; i < d; i++)
-            score += rotated[i] * keys[j * d + i];
-        scores[j] = score / sqrt((double)d);
+            scores[j] += query[i] * keys[j * d + i];
         *max = fmax(*max, scores[j]);
     }
     for (int64_t i = 0; i < d; i++)
@@ -58,12 +52,11 @@ void reference_attention(const struct reference_rule *rule, const struct referen
         if (scores[j] == -INFINITY)
             continue;
         double weight = exp(scores[j] - *max);
-        *sum += weight;
+        sum += weight;
         for (int64_t i = 0; i < d; i++)
             out[i] += weight * cache->values[j * d + i];
     }
-    for (int64_t i = 0; i<d && * sum> 0; i++)
-        out[i] /= *sum;
+    for (int64_t i = 0; i < d && sum > 0; i++)
+        out[i] /= sum;
     free(scores);
-    free(rotated);
 }

@@ -30,10 +30,10 @@ struct reference_cache {
     const float *values;
 };
 
-/* One query [d], not rotated, at `position`: out [d] normalised, the largest score, and the sum of
- * exp(score - max), over the keys for which `holds` (NULL: all) says true. */
+/* One query at `position`, rotated for both zones and scaled, [d] each: out [d] normalised and the
+ * largest score. */
 void reference_attention(const struct reference_rule *rule, const struct reference_cache *cache,
-                         double theta, const float *query, int64_t position, const bool *holds,
-                         double *out, double *max, double *sum);
+                         const double *near, const double *far, int64_t position, double *out,
+                         double *max);
 
 #endif

@@ -56,8 +56,16 @@ static struct load load_new(enum kv_type type, int64_t count, int64_t rows, int6
         for (int64_t r = 0; r < rows; r++)
             positions[r] = tokens - rows / HEADS + r / HEADS;
         load.tasks[i] = (struct attention_task){
-            {type, d, BLOCK, 1, 0, tokens, arrays, tokens / BLOCK, arrays + bytes,
-             arrays + 2 * bytes, tokens / BLOCK},
+            {.type = type,
+             .head_dim = d,
+             .block = BLOCK,
+             .parts = 1,
+             .tokens = tokens,
+             .keys_near = arrays,
+             .ring_near = tokens / BLOCK,
+             .keys_far = arrays + bytes,
+             .values = arrays + 2 * bytes,
+             .ring_values = tokens / BLOCK},
             {rows, positions, rows_memory, rows_memory + rows * d, rows_memory + rows * 2 * d,
              rows_memory + rows * 3 * d, rows_memory + rows * (3 * d + 1)}};
     }
@@ -78,7 +86,7 @@ static double load_time(const struct load *load, enum isa isa, enum attention_ru
     double best = 1e9;
     for (int i = 0; i < REPEATS; i++) {
         double start = omp_get_wtime();
-        if (!attention_run(isa, rule, 1024, load->tasks, load->count))
+        if (!attention_run(isa, COMPUTE_F32, rule, 1024, load->tasks, load->count))
             exit(EXIT_FAILURE);
         double time = omp_get_wtime() - start;
         best = time < best ? time : best;
