@@ -138,10 +138,10 @@ static void exchange_keys(struct sequence *s, int64_t T) {
     free(receive);
 }
 
-/* Hands one array [own tokens, k*d] to the probe, a run of consecutive global tokens at a time. */
-static void probe_keys(const struct sequence *s, enum site site, int64_t layer, const float *x,
-                       int64_t tokens) {
-    if (!s->probe)
+/* Hands one array [own tokens, k*d] to a probe, a run of consecutive global tokens at a time. */
+static void probe_keys(const struct sequence *s, const struct probe *probe, enum site site,
+                       int64_t layer, const float *x, int64_t tokens) {
+    if (!probe)
         return;
     const struct model *m = s->model;
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
@@ -155,22 +155,15 @@ static void probe_keys(const struct sequence *s, enum site site, int64_t layer, 
                               .tokens = {first, run},
                               .columns = {m->share.kv_heads.first * d, width},
                               .data = x + n * width};
-        s->probe->put(s->probe->context, &p);
+        probe->put(probe->context, &p);
     }
 }
 
-void attend_store_keys(struct sequence *s, int64_t layer, int64_t T) {
+void attend_put_keys(struct sequence *s, int64_t layer, int64_t T, const float *keys,
+                     const float *values) {
     const struct model *m = s->model;
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
     int64_t part = m->dist->place.sp, tokens = chunk_tokens(s, part, T);
-    const float *keys = s->work.kv_own, *values = s->work.kv_own + T * width;
-    if (m->dist->sp.size > 1) {
-        exchange_keys(s, T);
-        keys = s->work.keys;
-        values = s->work.values;
-    }
-    probe_keys(s, SITE_K, layer, keys, tokens);
-    probe_keys(s, SITE_V, layer, values, tokens);
     struct rotary tables = rotary_tables(s, TABLE_FAR_KEYS);
 #pragma omp parallel
     {
@@ -182,6 +175,24 @@ void attend_store_keys(struct sequence *s, int64_t layer, int64_t T) {
                       token - s->tokens, scratch);
         }
     }
+}
+
+void attend_store_keys(struct sequence *s, int64_t layer, int64_t T) {
+    const struct model *m = s->model;
+    int64_t width = m->share.kv_heads.count * m->shape.head_dim;
+    int64_t tokens = chunk_tokens(s, m->dist->place.sp, T);
+    const float *keys = s->work.kv_own, *values = s->work.kv_own + T * width;
+    if (m->dist->sp.size > 1) {
+        exchange_keys(s, T);
+        keys = s->work.keys;
+        values = s->work.values;
+    }
+    const struct probe *watchers[] = {s->probe, s->keeper};
+    for (int i = 0; i < 2; i++) {
+        probe_keys(s, watchers[i], SITE_K, layer, keys, tokens);
+        probe_keys(s, watchers[i], SITE_V, layer, values, tokens);
+    }
+    attend_put_keys(s, layer, T, keys, values);
 }
 
 void attend_shard(struct sequence *s, int64_t layer, int64_t T) {

@@ -13,9 +13,14 @@ void attend_prepare(struct sequence *s, int64_t T);
  * rotated and scaled. Collective(sp). */
 void attend_gather_queries(struct sequence *s, int64_t T);
 
-/* work.kv_own -> the caches of the tokens' owners. Hands k and v to the probe on the way.
- * Collective(sp). */
+/* work.kv_own -> the caches of the tokens' owners. Hands k and v to the probe and to the keeper on
+ * the way. Collective(sp). */
 void attend_store_keys(struct sequence *s, int64_t layer, int64_t T);
+
+/* The last step of it alone: keys, values [own tokens, k*d], unrotated, of this rank's tokens of the
+ * chunk into its cache. Local. */
+void attend_put_keys(struct sequence *s, int64_t layer, int64_t T, const float *keys,
+                     const float *values);
 
 /* The gathered queries over this rank's shard of the cache -> work.attended, row_max, row_sum,
  * unnormalised. Local. */

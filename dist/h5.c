@@ -1,5 +1,6 @@
 #include "dist/h5.h"
 
+#include <string.h>
 #include <sys/stat.h>
 
 static herr_t put_attribute(hid_t at, const char *name, hid_t stored, hid_t given,
@@ -24,6 +25,49 @@ herr_t h5_put_text(hid_t at, const char *name, const char *text) {
 
 herr_t h5_put_number(hid_t at, const char *name, int64_t value) {
     return put_attribute(at, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+static herr_t copy_text(hid_t attribute, hid_t type, char *text, size_t size) {
+    char *value = NULL;
+    hid_t memory = H5Tcopy(H5T_C_S1);
+    H5Tset_size(memory, H5T_VARIABLE);
+    H5Tset_cset(memory, H5Tget_cset(type));
+    herr_t result = H5Aread(attribute, memory, &value);
+    H5Tclose(memory);
+    if (result < 0 || !value || strlen(value) >= size)
+        result = -1;
+    else
+        strcpy(text, value);
+    H5free_memory(value);
+    return result;
+}
+
+herr_t h5_get_text(hid_t at, const char *name, char *text, size_t size) {
+    hid_t attribute = H5Aopen(at, name, H5P_DEFAULT);
+    if (attribute < 0)
+        return -1;
+    hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    herr_t result = -1;
+    if (H5Tis_variable_str(type) > 0 && H5Sget_simple_extent_npoints(space) == 1)
+        result = copy_text(attribute, type, text, size);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return result;
+}
+
+herr_t h5_get_number(hid_t at, const char *name, int64_t *value) {
+    hid_t attribute = H5Aopen(at, name, H5P_DEFAULT);
+    if (attribute < 0)
+        return -1;
+    hid_t type = H5Aget_type(attribute), space = H5Aget_space(attribute);
+    herr_t result = -1;
+    if (H5Tget_class(type) == H5T_INTEGER && H5Sget_simple_extent_npoints(space) == 1)
+        result = H5Aread(attribute, H5T_NATIVE_INT64, value);
+    H5Sclose(space);
+    H5Tclose(type);
+    H5Aclose(attribute);
+    return result;
 }
 
 enum status h5_check_path(const char *path, const char *option) {

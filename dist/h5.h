@@ -12,6 +12,11 @@
 herr_t h5_put_text(hid_t at, const char *name, const char *text);
 herr_t h5_put_number(hid_t at, const char *name, int64_t value);
 
+/* Reads one that h5_put_text or h5_put_number put: a text shorter than `size`, or a number.
+ * Negative where there is none of the kind. Local. */
+herr_t h5_get_text(hid_t at, const char *name, char *text, size_t size);
+herr_t h5_get_number(hid_t at, const char *name, int64_t *value);
+
 /* Refuses a path where something other than a regular file stands: a finished file is renamed to
  * its path, which would replace a device or a directory too. `option` is the one that named it.
  * Local. */

@@ -68,6 +68,7 @@ struct sequence {
     MPI_Request passing;          /* send of work.passing under way, or MPI_REQUEST_NULL */
     int64_t fault_step;           /* first step here that gave a value not finite, see below */
     const struct probe *probe;    /* borrowed, may be NULL */
+    const struct probe *keeper;   /* borrowed, may be NULL: gets SITE_K and SITE_V alone */
 };
 
 /* Memory that one sequence needs, as plan.h counts it. */

@@ -5,6 +5,7 @@
 #include "kernels/gemm.h"
 #include "launch/command.h"
 #include "launch/options.h"
+#include "launch/pause.h"
 #include "launch/versions.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +88,7 @@ static enum status run_command(const struct options *options) {
     static enum status (*const commands[])(const struct options *) = {
         [COMMAND_GENERATE] = command_generate, [COMMAND_PERPLEXITY] = command_perplexity,
         [COMMAND_PASSKEY] = command_passkey,   [COMMAND_INSPECT] = command_inspect,
-        [COMMAND_CAPTURE] = command_capture,
+        [COMMAND_CAPTURE] = command_capture,   [COMMAND_INGEST] = command_ingest,
     };
     TRY(commands[options->command](options));
     return flush_output();
@@ -109,7 +110,7 @@ static enum status run_with_mpi(int argc, char **argv, enum status parsed,
     if (status == STATUS_OK)
         status = run_command(options);
     status = status_agree(MPI_COMM_WORLD, status);
-    if (status != STATUS_OK && rank == 0)
+    if (status != STATUS_OK && status != STATUS_PAUSED && rank == 0)
         print_failure();
     MPI_Barrier(MPI_COMM_WORLD); /* nobody leaves before the line is out */
     MPI_Finalize();
@@ -124,6 +125,8 @@ int main(int argc, char **argv) {
     isa_available(); /* asks Linux for the tiles, before MPI and OpenMP start threads */
     restart_with_core(argv);
     enum status status = options_parse(argc, argv, &options);
+    if (status == STATUS_OK && options.command == COMMAND_INGEST)
+        pause_catch_signals();
     if (status == STATUS_OK &&
         (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))
         status = (enum status)print_words(&options);

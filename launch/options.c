@@ -12,7 +12,8 @@
 #define PASSKEY (1u << COMMAND_PASSKEY)
 #define INSPECT (1u << COMMAND_INSPECT)
 #define CAPTURE (1u << COMMAND_CAPTURE)
-#define TEXTS (GENERATE | PERPLEXITY | CAPTURE)
+#define INGEST (1u << COMMAND_INGEST)
+#define TEXTS (GENERATE | PERPLEXITY | CAPTURE | INGEST)
 #define ALL (TEXTS | PASSKEY | INSPECT)
 
 #define PLACE(name) offsetof(struct options, name)
@@ -94,6 +95,18 @@ const struct option option_rows[] = {
      "Tokens to capture: A up to but without B, from 0; either may be left out.", SECTION_COMMAND,
      false, take_range, 0, 0, MOST},
 
+    {"-o", "FILE.h5", INGEST, NULL,
+     "The HDF5 file that the reading is kept in. One that is there already is gone on with.",
+     SECTION_COMMAND, false, take_text, PLACE(output), 0, 0},
+    {"--commit-every", "N|Ns", INGEST, "60s",
+     "Commits what was read every N tokens, or every N seconds.", SECTION_COMMAND, false,
+     take_commit_every, 0, 1, MOST},
+    {"--stop-after", "SECONDS", INGEST, NULL,
+     "Commits, and stops with exit status 85, after so many seconds. In a Slurm job this happens "
+     "by "
+     "itself before the end of its time.",
+     SECTION_COMMAND, false, take_number, PLACE(stop_after), 0, MOST},
+
     {"--group", "N|auto", ALL, "auto",
      "Group size G of SelfExtend: tokens at a distance of w or more share positions in groups of "
      "G. auto: the smallest that keeps every position within two thirds of the trained context; "
@@ -103,13 +116,18 @@ const struct option option_rows[] = {
      "Neighbour window w: nearer tokens keep their exact positions. auto: a quarter of the trained "
      "context.",
      SECTION_REACH, false, take_auto_number, PLACE(scheme.window), 1, MOST},
-    {"--no-self-extend", NULL, GENERATE | INSPECT | CAPTURE, NULL,
+    {"--no-self-extend", NULL, GENERATE | INSPECT | CAPTURE | INGEST, NULL,
      "Plain attention at any length, with the model's own sliding window if it has one.",
      SECTION_REACH, false, take_flag, PLACE(scheme.plain), 0, 0},
     {"--no-self-extend", NULL, PERPLEXITY | PASSKEY, NULL, "Leaves SelfExtend out.", SECTION_REACH,
      false, take_flag, PLACE(scheme.plain), 0, 0},
     {"--reserve", "N", GENERATE, "0",
      "Tokens kept free behind the text when auto chooses G and w, and in the KV cache.",
+     SECTION_REACH, false, take_number, PLACE(reserve), 0, MOST},
+
+    {"--reserve", "N", INGEST, "an eighth of the trained context",
+     "Tokens kept free behind the text, for questions and answers, when auto chooses G and w, and "
+     "in the file.",
      SECTION_REACH, false, take_number, PLACE(reserve), 0, MOST},
 
     {"--mesh", "pp=A,tp=B,sp=C", ALL, "auto",
@@ -142,8 +160,8 @@ const int64_t option_row_count = sizeof option_rows / sizeof option_rows[0];
 static const char *const command_names[COMMAND_COUNT] = {
     [COMMAND_GENERATE] = "generate", [COMMAND_PERPLEXITY] = "perplexity",
     [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
-    [COMMAND_CAPTURE] = "capture",   [COMMAND_HELP] = "help",
-    [COMMAND_VERSION] = "version",
+    [COMMAND_CAPTURE] = "capture",   [COMMAND_INGEST] = "ingest",
+    [COMMAND_HELP] = "help",         [COMMAND_VERSION] = "version",
 };
 
 const char *command_name(enum command command) {
@@ -161,6 +179,9 @@ static enum status options_defaults(struct options *options) {
     options->logprobs = -1;
     options->sample.top_p = 1;
     options->trials = 5;
+    options->reserve = -1;
+    options->commit_seconds = 60;
+    options->stop_after = -1;
     options->sites = (1u << SITE_COUNT) - 1;
     options->range.count = -1;
     options->depths.values = malloc(sizeof depths);
@@ -249,7 +270,7 @@ static enum status options_check(const struct options *o) {
     if ((bit & (PERPLEXITY | PASSKEY)) && o->no_plain && o->scheme.plain)
         return status_usage("--no-plain", "found together with --no-self-extend, which leaves "
                                           "nothing to measure, expected one of them");
-    if (o->command == COMMAND_CAPTURE && !o->output)
+    if ((bit & (CAPTURE | INGEST)) && !o->output)
         return status_usage("-o", "found no output file, expected -o FILE.h5");
     if (o->logprobs >= 0 && !o->json)
         return status_usage("--logprobs", "found without --json, expected --json FILE: the "
@@ -287,7 +308,7 @@ static enum status command_read(int argc, char **argv, struct options *options) 
     if (options->command == COMMAND_COUNT)
         return status_usage("command",
                             "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect or capture; see quire --help",
+                            "inspect, capture or ingest; see quire --help",
                             argv[1]);
     return STATUS_OK;
 }
@@ -302,6 +323,8 @@ static enum status options_read(int argc, char **argv, struct options *options) 
         }
         TRY(option_read(options, argc, argv, &at, given));
     }
+    if (options->reserve < 0 && options->command != COMMAND_INGEST)
+        options->reserve = 0;
     return options_check(options);
 }
 

@@ -19,6 +19,7 @@ enum command {
     COMMAND_PASSKEY,
     COMMAND_INSPECT,
     COMMAND_CAPTURE,
+    COMMAND_INGEST,
     COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
     COMMAND_VERSION, /* quire --version */
     COMMAND_COUNT
@@ -50,7 +51,7 @@ struct options {
     enum kv_type kv;              /* --kv, default bf16 */
     enum compute compute;         /* --compute, default auto */
     int64_t threads;              /* --threads; 0: automatic */
-    int64_t reserve;              /* --reserve, tokens */
+    int64_t reserve;              /* --reserve, tokens; -1: the command's own default */
     int64_t length;               /* inspect --length N; 0: the trained context */
     const char *json;             /* --json; "-": stdout */
     /* generate */
@@ -71,6 +72,10 @@ struct options {
     unsigned sites;            /* --sites, bit 1 << enum site; default all */
     struct number_list layers; /* --layers 0-3,7, expanded, sorted, unique; empty: all */
     struct range range;        /* --range a:b, tokens; count -1: to the end */
+    /* ingest; -o as with capture */
+    int64_t commit_tokens; /* --commit-every N; 0: by seconds */
+    double commit_seconds; /* --commit-every Ns */
+    int64_t stop_after;    /* --stop-after, seconds; -1: not given */
 };
 
 /* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also

@@ -49,6 +49,17 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "ranks.",
          "  mpirun -n 4 quire capture -m llama-2-7b -f book.txt -o book.h5 --layers 0-3 "
          "--sites resid_post,q\n"},
+    [COMMAND_INGEST] =
+        {"reads a text once into a file, to be asked about later",
+         "quire ingest -m MODEL_DIR (-f FILE | -p PROMPT | --tokens FILE)... -o FILE.h5 [options]",
+         "Reads the text and keeps what the model made of it (keys and values) in an HDF5 file, "
+         "committed now and then. Started again with the same arguments, on any number of ranks, "
+         "it "
+         "goes on at the last commit. SIGUSR1 or SIGTERM, --stop-after and the end of a Slurm job "
+         "make it commit and stop with exit status 85.",
+         "  mpirun -n 4 quire ingest -m llama-2-7b -f book.txt -o book.h5\n"
+         "  srun --mpi=pmix --kill-on-bad-exit=1 quire ingest -m llama-2-7b -f book.txt -o book.h5 "
+         "--commit-every 300s\n"},
 };
 
 /* Prints text from column `from` on (the line stands at `column`), words wrapped. */

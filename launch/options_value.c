@@ -279,3 +279,18 @@ enum status take_range(struct options *options, const struct option *row, const 
     options->range = (struct range){.first = first, .count = end < 0 ? -1 : end - first};
     return STATUS_OK;
 }
+
+enum status take_commit_every(struct options *options, const struct option *row, const char *text) {
+    const char *end;
+    int64_t number;
+    bool good = read_number_in(text, &end, row, &number);
+    if (!good || (*end && strcmp(end, "s") != 0))
+        return status_usage(
+            row->name,
+            "found \"%.200s\", expected a number of tokens, or of seconds with an s "
+            "behind it, as in 60s",
+            text);
+    options->commit_tokens = *end ? 0 : number;
+    options->commit_seconds = *end ? (double)number : 0;
+    return STATUS_OK;
+}

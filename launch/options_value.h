@@ -20,6 +20,6 @@ option_take take_seed;        /* uint64_t */
 option_take take_temperature, take_top_p;
 option_take take_mesh, take_kv, take_compute;
 option_take take_file, take_prompt, take_stop;
-option_take take_sites, take_layers, take_range;
+option_take take_sites, take_layers, take_range, take_commit_every;
 
 #endif

@@ -10,8 +10,9 @@
 /* The numbers are the process's exit statuses. */
 enum status {
     STATUS_OK = 0,
-    STATUS_FAILED = 1, /* an operating error: file, shape, memory, number out of range */
-    STATUS_USAGE = 2,  /* the command line asks for something that cannot be */
+    STATUS_FAILED = 1,  /* an operating error: file, shape, memory, number out of range */
+    STATUS_USAGE = 2,   /* the command line asks for something that cannot be */
+    STATUS_PAUSED = 85, /* no failure: stopped after a commit, to be started again */
 };
 
 #define STATUS_TEXT_MAX 1024
