@@ -72,7 +72,7 @@ static void attention_block(struct sequence *s, int64_t layer, int64_t T) {
     int64_t r = m->share.kv_rows.count;
 
     rms_norm(w->hidden, l->attention_norm, m->shape.norm_eps, T, D, w->normed);
-    struct gemm_input normed = gemm_prepare(m->type, T, D, w->normed, w->rounded);
+    struct gemm_input normed = gemm_prepare(&w->products, T, D, w->normed);
     gemm_xwt(&normed, &l->q, w->q_own);
     gemm_xwt(&normed, &l->k, w->kv_own);
     gemm_xwt(&normed, &l->v, w->kv_own + T * r);
@@ -83,7 +83,7 @@ static void attention_block(struct sequence *s, int64_t layer, int64_t T) {
     attend_shard(s, layer, T);
     attend_merge(s, T);
 
-    struct gemm_input merged = gemm_prepare(m->type, T, hd, w->merged, w->rounded);
+    struct gemm_input merged = gemm_prepare(&w->products, T, hd, w->merged);
     gemm_xwt(&merged, &l->o, w->partial);
     sum_partials(s, step_attention(m->share.layers.first + layer), T);
     probe_replicated(s, SITE_ATTN_OUT, layer, w->partial, T);
@@ -98,12 +98,12 @@ static void ffn_block(struct sequence *s, int64_t layer, int64_t T) {
     int64_t D = m->shape.hidden, f = m->share.ffn.count;
 
     rms_norm(w->hidden, l->ffn_norm, m->shape.norm_eps, T, D, w->normed);
-    struct gemm_input normed = gemm_prepare(m->type, T, D, w->normed, w->rounded);
+    struct gemm_input normed = gemm_prepare(&w->products, T, D, w->normed);
     gemm_xwt(&normed, &l->gate, w->gate);
     gemm_xwt(&normed, &l->up, w->up);
     silu_multiply(w->gate, w->up, T * f);
 
-    struct gemm_input gated = gemm_prepare(m->type, T, f, w->gate, w->rounded);
+    struct gemm_input gated = gemm_prepare(&w->products, T, f, w->gate);
     gemm_xwt(&gated, &l->down, w->partial);
     sum_partials(s, step_ffn(m->share.layers.first + layer), T);
     probe_replicated(s, SITE_MLP_OUT, layer, w->partial, T);

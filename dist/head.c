@@ -10,7 +10,7 @@ void head_logits(struct sequence *s, int64_t first, int64_t rows) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden, v = m->share.vocab.count;
     rms_norm(s->work.hidden + first * D, m->final_norm, m->shape.norm_eps, rows, D, s->work.normed);
-    struct gemm_input normed = gemm_prepare(m->type, rows, D, s->work.normed, s->work.rounded);
+    struct gemm_input normed = gemm_prepare(&s->work.products, rows, D, s->work.normed);
     gemm_xwt(&normed, &m->head, s->work.logits);
     if (!all_finite(s->work.logits, rows * v))
         sequence_mark_fault(s, step_logits(&m->shape));

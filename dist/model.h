@@ -1,10 +1,11 @@
-/* One rank's share of a model's weights, in one allocation: norms in f32, matrices in the type that
+/* One rank's share of a model's weights, in one allocation: norms in f32, matrices in a type that
  * the products take. What it holds of which layer follows from share_of alone. Constant once
  * loaded; sequences borrow it. */
 #ifndef QUIRE_DIST_MODEL_H
 #define QUIRE_DIST_MODEL_H
 
 #include "dist/dist.h"
+#include "kernels/compute.h"
 #include "kernels/matrix.h"
 #include "partition/shape.h"
 #include "partition/share.h"
@@ -27,7 +28,9 @@ struct model {
     struct shape shape;
     struct share share;
     struct dist *dist;            /* borrowed */
-    enum matrix_type type;        /* of all matrices */
+    enum matrix_type plain;       /* of matrices without blocks */
+    enum matrix_type blocks;      /* of those in blocks, where the format has any */
+    struct weight_format format;  /* of both */
     void *data;                   /* owned: all of the below */
     struct matrix embedding;      /* [v, D] own rows; without data unless the stage embeds */
     const float *final_norm;      /* [D]; NULL unless the stage predicts */
@@ -40,11 +43,15 @@ struct model {
  * shape. Reads nothing. Local. */
 enum status model_check(const struct weights *weights, const struct shape *shape);
 
-/* Reads this rank's share, the matrices as `type`: f32 holds every stored value exactly, bf16
- * rounds what is stored as F32 or F16. Local: ranks agree on the status afterwards. model_close
- * frees a half-loaded one too. */
+/* How matrices are held. */
+struct weight_format model_format(enum compute compute, enum weights_type weights);
+
+/* Reads this rank's share. The matrices in f32 hold every stored value exactly, in bf16 what is
+ * stored as F32 or F16 is rounded; in blocks they are quantised from the stored values. The
+ * embedding table, whose rows are only looked up, is in blocks only where it is the head too.
+ * Local: ranks agree on the status afterwards. model_close frees a half-loaded one too. */
 enum status model_load(struct dist *dist, const struct shape *shape, struct weights *weights,
-                       enum matrix_type type, struct model *model);
+                       enum compute compute, enum weights_type type, struct model *model);
 void model_close(struct model *model);
 
 #endif

@@ -55,8 +55,9 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     w->merged = carve(c, T * own_q);
     w->gate = carve(c, T * own->ffn.count);
     w->up = carve(c, T * own->ffn.count);
-    if (o->compute == COMPUTE_BF16)
-        w->rounded = (uint16_t *)carve(c, T * ((widest_input(m) + 1) / 2));
+    bool blocks = m->format.block != 0;
+    int64_t bytes = gemm_scratch_bytes(o->compute, blocks, T, widest_input(m));
+    w->products = gemm_scratch_slice(o->compute, blocks, T, widest_input(m), carve(c, bytes / 4));
     w->tables = carve(c, (far ? 6 : 2) * (T * d / 2));
     w->logits = carve(c, own->predicts ? HEAD_ROWS * own->vocab.count : 0);
 }
@@ -80,13 +81,19 @@ static int64_t chunk_fit(const struct sequence_options *options) {
     return chunk < options->capacity ? chunk : options->capacity;
 }
 
+static int64_t product_bytes(bool bf16, bool blocks, int64_t T, int64_t K) {
+    return gemm_scratch_bytes(bf16 ? COMPUTE_BF16 : COMPUTE_F32, blocks, T, K);
+}
+
 struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads) {
     struct plan_request request = {
         .capacity = options->capacity,
         .chunk = chunk_fit(options),
         .block = options->block,
         .kv_bytes = kv_type_bytes(options->kv),
-        .weight_bytes = matrix_element_bytes(compute_weights(options->compute)),
+        .weights = model_format(options->compute, options->weights),
+        .bf16 = options->compute == COMPUTE_BF16,
+        .products = product_bytes,
         .logits_rows = HEAD_ROWS,
         .threads = threads,
         .scheme = options->scheme,

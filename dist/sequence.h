@@ -9,6 +9,7 @@
 #include "kernels/attention.h"
 #include "kernels/compute.h"
 #include "kernels/cpu.h"
+#include "kernels/gemm.h"
 
 /* Longest chunk: bounds buffers and the counts of a collective. A longer request is cut to it; the
  * result does not depend on it beyond rounding. */
@@ -18,6 +19,7 @@ struct sequence_options {
     struct scheme scheme;
     enum kv_type kv;
     enum compute compute;
+    enum weights_type weights;
     enum isa isa;
     int64_t capacity; /* tokens, prompt and generated ones */
     int64_t chunk;    /* tokens per forward pass, T; cut to CHUNK_MAX and to the capacity */
@@ -48,7 +50,7 @@ struct workspace {
     float *merge_all;  /* S parts [T, h][d + 2] */
     float *merged;     /* [T, h*d] */
     float *gate, *up;  /* [T, f] */
-    uint16_t *rounded; /* [T, max(D, h*d, f)] a product's input in bf16; NULL in f32 */
+    struct gemm_scratch products; /* inputs up to [T, max(D, h*d, f)] */
     float *tables; /* rotary: near cos, near sin, far cos, far sin of queries, of keys; [T, d/2] */
     float *logits; /* [HEAD_ROWS, v] */
 };

@@ -1,4 +1,4 @@
-/* Type of the arithmetic: what --compute names. */
+/* Types of the arithmetic and of the weights: what --compute and --weights name. */
 #ifndef QUIRE_KERNELS_COMPUTE_H
 #define QUIRE_KERNELS_COMPUTE_H
 
@@ -29,9 +29,23 @@ static inline enum compute compute_choose(enum compute asked, enum isa isa) {
     return compute_has(COMPUTE_BF16, isa) ? COMPUTE_BF16 : COMPUTE_F32;
 }
 
-/* The type that weight matrices are held in. */
+/* The type of weight matrices that are in no blocks. */
 static inline enum matrix_type compute_weights(enum compute compute) {
     return compute == COMPUTE_BF16 ? MATRIX_BF16 : MATRIX_F32;
+}
+
+/* What --weights names: how matrices of products are held whose rows the type's blocks divide. */
+enum weights_type { WEIGHTS_AUTO, /* as computed with */ WEIGHTS_Q8_0, WEIGHTS_Q4_0 };
+
+static inline const char *weights_type_name(enum weights_type type) {
+    static const char *const names[] = {"auto", "q8_0", "q4_0"};
+    return names[type];
+}
+
+static inline enum matrix_type weights_matrix(enum weights_type type, enum compute compute) {
+    static const enum matrix_type types[] = {
+        [WEIGHTS_Q8_0] = MATRIX_Q8_0, [WEIGHTS_Q4_0] = MATRIX_Q4_0};
+    return type == WEIGHTS_AUTO ? compute_weights(compute) : types[type];
 }
 
 #endif

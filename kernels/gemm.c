@@ -88,7 +88,9 @@ static int64_t token_parts(int64_t T, int64_t N, int64_t threads) {
     return best;
 }
 
-static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const float *w, float *y) {
+/* y [T, N], its rows `stride` apart. */
+static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const float *w,
+                        int64_t stride, float *y) {
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
     int64_t parts = token_parts(T, N, threads), columns = threads / parts;
 #pragma omp parallel for schedule(static) num_threads((int)threads)
@@ -98,48 +100,131 @@ static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const f
         if (tokens == 0 || rows == 0)
             continue;
         if (T <= FEW_TOKENS)
-            few_tokens(T, N, K, n, rows, x, w, y);
+            few_tokens(T, stride, K, n, rows, x, w, y);
         else
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)rows,
                         (blasint)K, 1, x + t * K, (blasint)K, w + n * K, (blasint)K, 0,
-                        y + t * N + n, (blasint)N);
+                        y + t * stride + n, (blasint)stride);
     }
 }
 
 static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w,
-                         float *y) {
-    if (T > GEMM_FEW && gemm_many(T, N, K, x, w, y))
+                         int64_t stride, float *y) {
+    if (T > GEMM_FEW && gemm_many(T, N, K, x, w, stride, y))
         return;
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (int64_t i = 0; i < threads; i++)
         for (int64_t t = 0; t < T; t += GEMM_FEW)
-            gemm_few(min_of(T - t, GEMM_FEW), N, K, N * i / threads, N * (i + 1) / threads,
-                     x + t * K, w, y + t * N);
+            gemm_few(min_of(T - t, GEMM_FEW), stride, K, N * i / threads, N * (i + 1) / threads,
+                     x + t * K, w, y + t * stride);
 }
 
-struct gemm_input gemm_prepare(enum matrix_type weights, int64_t T, int64_t K, const float *x,
-                               uint16_t *rounded) {
-    struct gemm_input in = {T, K, x, NULL};
-    if (weights == MATRIX_F32)
-        return in;
-    in.rounded = rounded;
-    int64_t n = T * K, threads = min_of(omp_get_max_threads(), n / THREAD_WORK + 1);
+/* Bytes of a panel of widened rows, unless one group of rows takes more: enough that a product with
+ * it is worth its threads' meeting, and few enough to stay in the caches until it is read again. */
+#define PANEL_BYTES ((int64_t)4 << 20)
+
+static int64_t panel_bytes(enum compute compute, int64_t K) {
+    int64_t group = QUANT_ROWS * K * (compute == COMPUTE_BF16 ? 2 : 4);
+    return group > PANEL_BYTES ? group : PANEL_BYTES;
+}
+
+static int64_t aligned(int64_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+static int64_t rounded_bytes(enum compute compute, int64_t T, int64_t K) {
+    return compute == COMPUTE_BF16 ? aligned(T * K * 2) : 0;
+}
+
+static int64_t blocks_bytes(int64_t T, int64_t K) {
+    return aligned(quant_input_bytes(min_of(T, QUANT_FEW), quant_input_blocks(K)));
+}
+
+int64_t gemm_scratch_bytes(enum compute compute, bool blocks, int64_t T, int64_t K) {
+    int64_t bytes = rounded_bytes(compute, T, K);
+    if (blocks)
+        bytes += blocks_bytes(T, K) + aligned(panel_bytes(compute, K));
+    return bytes;
+}
+
+struct gemm_scratch gemm_scratch_slice(enum compute compute, bool blocks, int64_t T, int64_t K,
+                                       void *memory) {
+    char *at = memory;
+    struct gemm_scratch scratch = {.compute = compute};
+    if (memory && compute == COMPUTE_BF16)
+        scratch.rounded = memory;
+    if (memory && blocks) {
+        scratch.blocks = at + rounded_bytes(compute, T, K);
+        scratch.panel = at + rounded_bytes(compute, T, K) + blocks_bytes(T, K);
+    }
+    return scratch;
+}
+
+static void product_few_blocks(struct gemm_input *in, const struct matrix *w, float *y) {
+    if (in->in_blocks.T == 0)
+        in->in_blocks = quant_input_make(w, in->T, in->x, in->scratch.blocks);
+    quant_few(&in->in_blocks, w, y);
+}
+
+/* Panel after panel, all of about the same number of rows. */
+static void product_panels(const struct gemm_input *in, const struct matrix *w, float *y) {
+    bool bf16 = in->scratch.compute == COMPUTE_BF16;
+    int64_t N = w->rows, K = w->cols, groups = (N + QUANT_ROWS - 1) / QUANT_ROWS;
+    int64_t most = panel_bytes(in->scratch.compute, K) / (QUANT_ROWS * K * (bf16 ? 2 : 4));
+    int64_t panels = (groups + most - 1) / most;
+    void *panel = in->scratch.panel;
+    for (int64_t p = 0; p < panels; p++) {
+        int64_t n = groups * p / panels * QUANT_ROWS;
+        int64_t rows = min_of(groups * (p + 1) / panels * QUANT_ROWS, N) - n;
+        if (bf16) {
+            quant_widen_bf16(w, n, rows, panel);
+            product_bf16(in->T, rows, K, in->scratch.rounded, panel, N, y + n);
+        } else {
+            quant_widen_f32(w, n, rows, panel);
+            product_f32(in->T, rows, K, in->x, panel, N, y + n);
+        }
+    }
+}
+
+struct gemm_input gemm_prepare(const struct gemm_scratch *scratch, int64_t T, int64_t K,
+                               const float *x) {
+    return (struct gemm_input){.T = T, .K = K, .x = x, .scratch = *scratch};
+}
+
+static void input_round(struct gemm_input *in) {
+    if (in->is_rounded)
+        return;
+    int64_t n = in->T * in->K, threads = min_of(omp_get_max_threads(), n / THREAD_WORK + 1);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (int64_t i = 0; i < threads; i++)
-        gemm_round(n * (i + 1) / threads - n * i / threads, x + n * i / threads,
-                   rounded + n * i / threads);
-    return in;
+        gemm_round(n * (i + 1) / threads - n * i / threads, in->x + n * i / threads,
+                   in->scratch.rounded + n * i / threads);
+    in->is_rounded = true;
 }
 
-void gemm_xwt(const struct gemm_input *in, const struct matrix *w, float *y) {
+static void product_blocks(struct gemm_input *in, const struct matrix *w, float *y) {
+    if (in->T <= QUANT_FEW) {
+        product_few_blocks(in, w, y);
+        return;
+    }
+    if (in->scratch.compute == COMPUTE_BF16)
+        input_round(in);
+    product_panels(in, w, y);
+}
+
+void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y) {
     int64_t T = in->T, N = w->rows, K = w->cols;
     if (T <= 0 || N <= 0)
         return;
-    if (K <= 0)
+    if (K <= 0) {
         memset(y, 0, (size_t)(T * N) * sizeof *y);
-    else if (w->type == MATRIX_F32)
-        product_f32(T, N, K, in->x, w->data, y);
-    else
-        product_bf16(T, N, K, in->rounded, w->data, y);
+    } else if (quant_type(w->type)) {
+        product_blocks(in, w, y);
+    } else if (w->type == MATRIX_F32) {
+        product_f32(T, N, K, in->x, w->data, N, y);
+    } else {
+        input_round(in);
+        product_bf16(T, N, K, in->scratch.rounded, w->data, N, y);
+    }
 }

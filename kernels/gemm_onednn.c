@@ -10,7 +10,7 @@
 
 /* A product made ready for its sizes, which takes oneDNN longer than a small product itself. */
 struct product {
-    int64_t T, N, K;
+    int64_t T, N, K, stride;
     int threads;
     dnnl_primitive_t run; /* NULL: the place is free */
     dnnl_memory_t x, w, y;
@@ -73,17 +73,17 @@ static bool is_fast(const_dnnl_primitive_desc_t chosen) {
            strncmp(name, "ref", 3) != 0;
 }
 
-static bool product_open(struct product *p, int64_t T, int64_t N, int64_t K) {
+static bool product_open(struct product *p, int64_t T, int64_t N, int64_t K, int64_t stride) {
     dnnl_memory_desc_t x, w, y;
     dnnl_matmul_desc_t matmul;
     dnnl_primitive_desc_t chosen = NULL;
     /* The weight [N, K] is read as its transpose. */
-    const dnnl_dims_t x_dims = {T, K}, w_dims = {K, N}, y_dims = {T, N};
+    const dnnl_dims_t x_dims = {T, K}, w_dims = {K, N}, y_dims = {T, N}, y_strides = {stride, 1};
     bool good =
         engine_open() &&
         dnnl_memory_desc_init_by_tag(&x, 2, x_dims, dnnl_bf16, dnnl_ab) == dnnl_success &&
         dnnl_memory_desc_init_by_tag(&w, 2, w_dims, dnnl_bf16, dnnl_ba) == dnnl_success &&
-        dnnl_memory_desc_init_by_tag(&y, 2, y_dims, dnnl_f32, dnnl_ab) == dnnl_success &&
+        dnnl_memory_desc_init_by_strides(&y, 2, y_dims, dnnl_f32, y_strides) == dnnl_success &&
         dnnl_matmul_desc_init(&matmul, &x, &w, NULL, &y) == dnnl_success &&
         dnnl_primitive_desc_create(&chosen, &matmul, NULL, state.engine, NULL) == dnnl_success &&
         is_fast(chosen) && dnnl_primitive_create(&p->run, chosen) == dnnl_success &&
@@ -99,27 +99,30 @@ static bool product_open(struct product *p, int64_t T, int64_t N, int64_t K) {
     p->T = T;
     p->N = N;
     p->K = K;
+    p->stride = stride;
     p->threads = omp_get_max_threads();
     return true;
 }
 
-static struct product *product_find(int64_t T, int64_t N, int64_t K) {
+static struct product *product_find(int64_t T, int64_t N, int64_t K, int64_t stride) {
     int threads = omp_get_max_threads();
     for (int i = 0; i < PRODUCTS; i++) {
         struct product *p = &state.products[i];
-        if (p->run && p->T == T && p->N == N && p->K == K && p->threads == threads)
+        if (p->run && p->T == T && p->N == N && p->K == K && p->stride == stride &&
+            p->threads == threads)
             return p;
     }
     struct product *p = &state.products[state.next];
     product_free(p);
-    if (!product_open(p, T, N, K))
+    if (!product_open(p, T, N, K, stride))
         return NULL;
     state.next = (state.next + 1) % PRODUCTS;
     return p;
 }
 
-bool gemm_many(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w, float *y) {
-    struct product *p = product_find(T, N, K);
+bool gemm_many(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w,
+               int64_t stride, float *y) {
+    struct product *p = product_find(T, N, K, stride);
     if (!p || dnnl_memory_set_data_handle(p->x, (void *)x) != dnnl_success ||
         dnnl_memory_set_data_handle(p->w, (void *)w) != dnnl_success ||
         dnnl_memory_set_data_handle(p->y, y) != dnnl_success)

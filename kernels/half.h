@@ -39,4 +39,23 @@ static inline float f16_to_f32(uint16_t h) {
     return f;
 }
 
+/* The nearest binary16, ties to even; too large becomes infinite, a NaN stays one. */
+static inline uint16_t f16_from_f32(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    uint32_t sign = bits >> 16 & 0x8000u, size = bits & 0x7fffffffu;
+    if (size > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u);
+    if (size >= 0x477ff000u) /* 65520, half way beyond the largest */
+        return (uint16_t)(sign | 0x7c00u);
+    if (size < 0x38800000u) { /* below 2^-14: units of 2^-24, which adding 1/2 rounds to */
+        float shifted, half = 0.5f;
+        memcpy(&shifted, &size, sizeof shifted);
+        shifted += half;
+        memcpy(&bits, &shifted, sizeof bits);
+        return (uint16_t)(sign | (bits - 0x3f000000u));
+    }
+    return (uint16_t)(sign | (size - 0x38000000u + 0xfffu + (size >> 13 & 1u)) >> 13);
+}
+
 #endif

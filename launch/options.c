@@ -145,6 +145,14 @@ const struct option option_rows[] = {
      "F16 or F32 are rounded to it) and what they are multiplied with is rounded to bf16, while "
      "sums and norms stay in f32. auto: bf16 where every rank's processor has it, else f32.",
      SECTION_RUN, false, take_compute, 0, 0, 0},
+    {"--weights", "auto|q8_0|q4_0", ALL, "auto",
+     "How weight matrices are held. auto: in the type of --compute. q8_0, q4_0: in 8 or 4 bits, "
+     "quantised when they are read, as in GGUF files: 32 values of a row share a scale (8.5 and "
+     "4.5 "
+     "bits a weight in all). Less memory, and generating is faster as much; reading a text "
+     "computes as --compute says. Matrices whose rows 32 does not divide, and an embedding table "
+     "that is not the head too, stay as with auto; inspect names them.",
+     SECTION_RUN, false, take_weights, 0, 0, 0},
     {"--threads", "N|auto", ALL, "auto",
      "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "
      "ranks.",

@@ -50,6 +50,7 @@ struct options {
     int64_t chunk;                /* --chunk, default 512 */
     enum kv_type kv;              /* --kv, default bf16 */
     enum compute compute;         /* --compute, default auto */
+    enum weights_type weights;    /* --weights, default auto */
     int64_t threads;              /* --threads; 0: automatic */
     int64_t reserve;              /* --reserve, tokens; -1: the command's own default */
     int64_t length;               /* inspect --length N; 0: the trained context */

@@ -166,6 +166,15 @@ enum status take_compute(struct options *options, const struct option *row, cons
     return status_usage(row->name, "found \"%.200s\", expected f32, bf16 or auto", text);
 }
 
+enum status take_weights(struct options *options, const struct option *row, const char *text) {
+    for (enum weights_type type = WEIGHTS_AUTO; type <= WEIGHTS_Q4_0; type++)
+        if (strcmp(text, weights_type_name(type)) == 0) {
+            options->weights = type;
+            return STATUS_OK;
+        }
+    return status_usage(row->name, "found \"%.200s\", expected auto, q8_0 or q4_0", text);
+}
+
 static enum status add_text(struct options *options, struct text_part part) {
     void *texts = options->texts;
     TRY(array_grow(&texts, options->text_count, 1, sizeof part));

@@ -136,6 +136,7 @@ static json_t *asked_object(const struct options *o) {
     json_object_set_new(asked, "chunk", json_integer(o->chunk));
     json_object_set_new(asked, "kv", json_string(kv_type_name(o->kv)));
     json_object_set_new(asked, "compute", json_string(compute_name(o->compute)));
+    json_object_set_new(asked, "weights", json_string(weights_type_name(o->weights)));
     json_object_set_new(asked, "threads", number_or_auto(o->threads));
     json_object_set_new(asked, "json", text_or_null(o->json));
     put_asked_own(asked, o);
@@ -174,6 +175,9 @@ static void put_scheme(json_t *object, const struct session *s, const struct sch
 
 static void put_machine(json_t *object, const struct session *s) {
     json_object_set_new(object, "compute", json_string(compute_name(s->compute)));
+    json_object_set_new(
+        object, "weights",
+        json_string(matrix_type_name(weights_matrix(s->options->weights, s->compute))));
     json_object_set_new(object, "isa", json_string(isa_name(s->isa)));
     json_object_set_new(object, "isa_available", json_string(isa_name(isa_available())));
     json_object_set_new(object, "blas_core", json_string(gemm_core()));

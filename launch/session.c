@@ -135,6 +135,7 @@ struct sequence_options session_sequence(const struct session *s, bool plain, in
         .scheme = scheme_choose(&s->shape, request, length),
         .kv = s->options->kv,
         .compute = s->compute,
+        .weights = s->options->weights,
         .isa = s->isa,
         .capacity = capacity,
         .chunk = chunk,
@@ -148,8 +149,8 @@ enum status session_load(struct session *s, const struct sequence_options *seque
     MPI_Comm world = s->dist.world.comm;
     TRY(fit_check(s, sequences, count));
     double start = MPI_Wtime();
-    TRY(status_agree(world, model_load(&s->dist, &s->shape, s->weights, compute_weights(s->compute),
-                                       &s->model)));
+    TRY(status_agree(world, model_load(&s->dist, &s->shape, s->weights, s->compute,
+                                       s->options->weights, &s->model)));
     int64_t own = weights_bytes_read(s->weights);
     MPI_Allreduce(&own, &s->bytes_read, 1, MPI_INT64_T, MPI_SUM, world);
     weights_close(&s->weights);

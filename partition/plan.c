@@ -41,14 +41,6 @@ int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_
     return smaller(every, 1 + (plus(run, block) - 2) / times(sp_size, block));
 }
 
-/* Matrices in their type, norms in f32, as model_load in dist/ lays them out. */
-static int64_t plan_weights(const struct shape *shape, const struct share *share,
-                            const struct plan_request *request) {
-    int64_t norms = share_norm_parameters(shape, share);
-    int64_t matrices = share_parameters(shape, share) - norms;
-    return plus(times(norms, 4), times(matrices, request->weight_bytes));
-}
-
 /* Blocks per layer and KV head, as cache_open in dist/ has them. */
 static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
                           int64_t sp, const struct plan_request *request) {
@@ -105,10 +97,11 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     add_array(&bytes, T, own_q);                                          /* merged */
     for (int i = 0; i < 2; i++)                                           /* gate, up */
         add_array(&bytes, T, share->ffn.count);
-    if (request->weight_bytes == 2) /* rounded */
-        add_array(&bytes, T, (plan_widest(shape, share) + 1) / 2);
     add_array(&bytes, T, (far ? 6 : 2) * d / 2);                                       /* tables */
     add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
+    if (request->products)
+        bytes = plus(bytes, request->products(request->bf16, request->weights.block != 0, T,
+                                              plan_widest(shape, share)));
     int64_t positions = times(T, 8 * (shape_group(shape) + 1));
     return plus(bytes, positions);
 }
@@ -126,7 +119,7 @@ struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
                       const struct plan_request *request) {
     struct share share = share_of(shape, mesh, rank);
     struct plan plan = {
-        .weights = plan_weights(shape, &share, request),
+        .weights = share_weight_bytes(shape, &share, &request->weights),
         .kv = plan_cache(shape, &share, mesh, mesh_place(mesh, rank).sp, request),
         .activations = plan_workspace(shape, &share, mesh, request),
         .overhead = plan_overhead(shape, mesh, request),

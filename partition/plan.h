@@ -11,12 +11,16 @@
 
 /* One run, as asked. */
 struct plan_request {
-    int64_t capacity;     /* tokens that the KV cache must hold */
-    int64_t chunk;        /* tokens per forward pass, T */
-    int64_t block;        /* tokens per KV block */
-    int64_t kv_bytes;     /* per cached element: 4 f32, 2 bf16 */
-    int64_t weight_bytes; /* per element of a weight matrix: 4 f32, 2 bf16; norms are f32 */
-    int64_t logits_rows;  /* rows of logits held at a time */
+    int64_t capacity; /* tokens that the KV cache must hold */
+    int64_t chunk;    /* tokens per forward pass, T */
+    int64_t block;    /* tokens per KV block */
+    int64_t kv_bytes; /* per cached element: 4 f32, 2 bf16 */
+    struct weight_format weights;
+    bool bf16; /* computed in bf16 */
+    /* Bytes that products take besides inputs and outputs, for inputs of up to T tokens and K
+     * columns: gemm.h in kernels/. NULL: none. */
+    int64_t (*products)(bool bf16, bool blocks, int64_t T, int64_t K);
+    int64_t logits_rows; /* rows of logits held at a time */
     int64_t threads;
     struct scheme scheme;
 };

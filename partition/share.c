@@ -51,3 +51,39 @@ int64_t share_parameters(const struct shape *shape, const struct share *share) {
 int64_t share_norm_parameters(const struct shape *shape, const struct share *share) {
     return (2 * share->layers.count + (share->predicts ? 1 : 0)) * shape->hidden;
 }
+
+static struct range whole(int64_t n) {
+    struct range r = {0, n};
+    return r;
+}
+
+static struct range times(struct range r, int64_t n) {
+    struct range out = {r.first * n, r.count * n};
+    return out;
+}
+
+/* A layer's matrices: q, k, v, o, gate, up, down. */
+static __int128 layer_bytes(const struct shape *shape, const struct share *share,
+                            const struct weight_format *format) {
+    int64_t D = shape->hidden, d = shape->head_dim, F = shape->ffn;
+    struct range heads = times(share->heads, d);
+    __int128 q = weight_bytes(format, D, true, heads.count, whole(D));
+    __int128 kv = weight_bytes(format, D, true, share->kv_rows.count, whole(D));
+    __int128 o = weight_bytes(format, shape->heads * d, true, D, heads);
+    __int128 gate = weight_bytes(format, D, true, share->ffn.count, whole(D));
+    __int128 down = weight_bytes(format, F, true, D, share->ffn);
+    return q + 2 * kv + o + 2 * gate + down;
+}
+
+int64_t share_weight_bytes(const struct shape *shape, const struct share *share,
+                           const struct weight_format *format) {
+    int64_t D = shape->hidden, rows = share->vocab.count;
+    int64_t norms = share_norm_parameters(shape, share) * 4;
+    __int128 bytes = (norms + WEIGHT_ALIGNMENT - 1) / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
+    bytes += share->layers.count * layer_bytes(shape, share, format);
+    if (share->embeds)
+        bytes += weight_bytes(format, D, shape->tied, rows, whole(D));
+    if (share->predicts && !(shape->tied && share->embeds))
+        bytes += weight_bytes(format, D, true, rows, whole(D));
+    return bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
+}

@@ -7,6 +7,7 @@
 #include "partition/layout.h"
 #include "partition/mesh.h"
 #include "partition/shape.h"
+#include "partition/weight_format.h"
 
 /* All ranges in the indices of the whole model. */
 struct share {
@@ -32,5 +33,10 @@ struct range share_kv_rows(const struct shape *shape, const struct share *share,
  * f32 whatever the type of the matrices. */
 int64_t share_parameters(const struct shape *shape, const struct share *share);
 int64_t share_norm_parameters(const struct shape *shape, const struct share *share);
+
+/* Bytes that a rank with this share holds of weights: norms in f32, matrices in this format, a tied
+ * table once. At most INT64_MAX. */
+int64_t share_weight_bytes(const struct shape *shape, const struct share *share,
+                           const struct weight_format *format);
 
 #endif

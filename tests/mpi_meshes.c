@@ -134,11 +134,12 @@ START_TEST(bf16_products_equal_one_rank) {
         options.compute = COMPUTE_BF16;
         float *want = NULL, *exact = alone(schemes[1], LONGEST);
         if (rank == 0) {
-            opened_open_as(MPI_COMM_SELF, dir, (struct mesh){1, 1, 1}, MATRIX_BF16, &single);
+            opened_open_as(MPI_COMM_SELF, dir, (struct mesh){1, 1, 1}, COMPUTE_BF16, WEIGHTS_AUTO,
+                           &single);
             want = logits_of(&single, &options, ids, LONGEST);
             opened_close(&single);
         }
-        opened_open_as(MPI_COMM_WORLD, dir, mesh, MATRIX_BF16, &o);
+        opened_open_as(MPI_COMM_WORLD, dir, mesh, COMPUTE_BF16, WEIGHTS_AUTO, &o);
         float *got = logits_of(&o, &options, ids, LONGEST);
         int64_t n = LONGEST * shape.vocab;
         double off = agreed(MPI_COMM_WORLD, got ? distance(got, want, n) : 0);

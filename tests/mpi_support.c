@@ -20,18 +20,18 @@ static void end_job(enum status status) {
 }
 
 void opened_open(MPI_Comm comm, const char *dir, struct mesh mesh, struct opened *opened) {
-    opened_open_as(comm, dir, mesh, MATRIX_F32, opened);
+    opened_open_as(comm, dir, mesh, COMPUTE_F32, WEIGHTS_AUTO, opened);
 }
 
-void opened_open_as(MPI_Comm comm, const char *dir, struct mesh mesh, enum matrix_type type,
-                    struct opened *opened) {
+void opened_open_as(MPI_Comm comm, const char *dir, struct mesh mesh, enum compute compute,
+                    enum weights_type type, struct opened *opened) {
     struct shape shape;
     struct weights *weights;
     end_job(shape_read(dir, &shape));
     end_job(dist_open(comm, mesh, &opened->dist));
     end_job(weights_open(dir, &weights));
     end_job(model_check(weights, &shape));
-    end_job(model_load(&opened->dist, &shape, weights, type, &opened->model));
+    end_job(model_load(&opened->dist, &shape, weights, compute, type, &opened->model));
     weights_close(&weights);
 }
 

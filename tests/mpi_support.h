@@ -15,11 +15,11 @@ struct opened {
     struct model model;
 };
 
-/* Opens DIR on `comm` with this mesh, the weights in f32 or as `type`; a failure ends the
+/* Opens DIR on `comm` with this mesh, computing and held in f32 or as said; a failure ends the
  * job with its message. Collective(comm). */
 void opened_open(MPI_Comm comm, const char *dir, struct mesh mesh, struct opened *opened);
-void opened_open_as(MPI_Comm comm, const char *dir, struct mesh mesh, enum matrix_type type,
-                    struct opened *opened);
+void opened_open_as(MPI_Comm comm, const char *dir, struct mesh mesh, enum compute compute,
+                    enum weights_type type, struct opened *opened);
 void opened_close(struct opened *opened);
 
 /* The next mesh of `ranks` ranks with at most `stages` stages, in some order; *mesh starts as

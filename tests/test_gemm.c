@@ -2,6 +2,7 @@
  * takes another way through them. */
 #include "kernels/compute.h"
 #include "kernels/gemm.h"
+#include "kernels/gemm_bf16.h"
 #include "kernels/half.h"
 #include "tests/testing.h"
 
@@ -66,8 +67,10 @@ static struct product product_new(enum matrix_type type, int64_t T, int64_t N, i
 }
 
 static void product_run(struct product *p) {
-    struct matrix w = {p->type, p->N, p->K, p->weights};
-    struct gemm_input in = gemm_prepare(p->type, p->T, p->K, p->x, p->rounded);
+    struct matrix w = {p->type, p->N, p->K, p->weights, 0};
+    struct gemm_scratch scratch = {.compute = p->type == MATRIX_BF16 ? COMPUTE_BF16 : COMPUTE_F32,
+                                   .rounded = p->rounded};
+    struct gemm_input in = gemm_prepare(&scratch, p->T, p->K, p->x);
     gemm_xwt(&in, &w, p->y);
 }
 
@@ -77,7 +80,7 @@ static void product_run(struct product *p) {
 static void product_check(const struct product *p) {
     float *row = malloc((size_t)(p->K + 1) * sizeof *row);
     for (int64_t n = 0; n < p->N; n++) {
-        struct matrix w = {p->type, p->N, p->K, p->weights};
+        struct matrix w = {p->type, p->N, p->K, p->weights, 0};
         matrix_row(&w, n, row);
         for (int64_t t = 0; t < p->T; t++) {
             double sum = 0, size = 0;
@@ -193,8 +196,7 @@ START_TEST(activations_are_rounded) {
     x[74] = NAN;
     for (int64_t n = 1; n <= 75; n++) {
         rounded[n] = 0x1234;
-        struct gemm_input in = gemm_prepare(MATRIX_BF16, 1, n, x + 75 - n, rounded);
-        ck_assert_ptr_eq(in.rounded, rounded);
+        gemm_round(n, x + 75 - n, rounded);
         for (int64_t i = 0; i < n; i++) {
             double expected = rounded_to_bf16(x[75 - n + i]), got = bf16_to_f32(rounded[i]);
             REQUIRE(isnan(expected) ? isnan(got)

@@ -105,10 +105,14 @@ static struct plan_request request_of(enum zone_rule rule, int64_t capacity) {
                                  .chunk = 256,
                                  .block = 64,
                                  .kv_bytes = 4,
-                                 .weight_bytes = 4,
+                                 .weights = {.plain_bytes = 4},
                                  .logits_rows = 64,
                                  .threads = 1,
                                  .scheme = {rule, 1024, rule == ZONE_GROUPED ? 8 : 1}};
+}
+
+static int64_t two_bytes_each(bool bf16, bool blocks, int64_t T, int64_t K) {
+    return bf16 || blocks ? 0 : 2 * T * K;
 }
 
 /* Known numbers: 6738415616 parameters; 2 (keys, values) * 32 layers * 4096 * 4 bytes a token. */
@@ -139,7 +143,8 @@ START_TEST(plan_of_a_known_model) {
                      4 * (9 * 4096 + 2 * 32 + 32 * 130 + 2 * 11008 + 2 * 64 + 64 * 32000) + 2 * 8);
     /* In bf16: matrices of two bytes, the 65 norms still of four; and the widest input once more in
      * two. */
-    request.weight_bytes = 2;
+    request.weights.plain_bytes = 2;
+    request.products = two_bytes_each;
     struct plan half = plan_rank(&llama2_7b, one, 0, &request);
     ck_assert_int_eq(half.weights, (INT64_C(6738415616) - 65 * 4096) * 2 + 65 * 4096 * 4);
     ck_assert_int_eq(half.activations, p.activations + 11008 * 2);

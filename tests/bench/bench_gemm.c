@@ -1,8 +1,9 @@
-/* Speed of the bf16 products beside what the machine can do, measured in turns in the same run:
+/* Speed of the products beside what the machine can do, measured in turns in the same run:
  * many tokens against the peak of the processor's bf16 multiply-add, few tokens against the read
- * bandwidth. Threads as OMP_NUM_THREADS says; medians and best of the rounds.
+ * bandwidth, for weights in bf16 and in blocks of 8 and 4 bits. Threads as OMP_NUM_THREADS says;
+ * medians and best of the rounds.
  *
- *     bench_gemm [ROUNDS]     (default 9)
+ *     bench_gemm [ROUNDS] [TYPE] [TOKENS]     (default 9, all types, 1 to 512)
  *     bench_gemm --machine    what the machine can do, alone */
 #include "kernels/compute.h"
 #include "kernels/gemm.h"
@@ -91,16 +92,22 @@ static double read_once(const char *memory) {
     return rate;
 }
 
-/* Seconds of one product, its input's rounding included. The weights lie one behind the
+/* One product's sizes, and the weight type that it is measured with. */
+struct product {
+    enum matrix_type type;
+    int64_t T, N, K;
+};
+
+/* Seconds of one product, what is made of its input included. The weights lie one behind the
  * other in a memory larger than the caches, as those of layer after layer do. */
-static double product_seconds(int64_t T, int64_t N, int64_t K, const char *memory, const float *x,
-                              uint16_t *rounded, float *y) {
-    int64_t bytes = N * K * 2, at = 0;
+static double product_seconds(const struct product *p, const char *memory, const float *x,
+                              const struct gemm_scratch *scratch, float *y) {
+    int64_t bytes = matrix_bytes(p->type, p->N, p->K), at = 0;
     int times = 0;
     double start = omp_get_wtime(), seconds;
     do {
-        struct gemm_input in = gemm_prepare(MATRIX_BF16, T, K, x, rounded);
-        struct matrix w = {MATRIX_BF16, N, K, memory + at};
+        struct gemm_input in = gemm_prepare(scratch, p->T, p->K, x);
+        struct matrix w = {p->type, p->N, p->K, memory + at, 0};
         gemm_xwt(&in, &w, y);
         times++;
         at = at + 2 * bytes <= READ_BYTES ? at + bytes : 0;
@@ -109,29 +116,45 @@ static double product_seconds(int64_t T, int64_t N, int64_t K, const char *memor
     return seconds / times;
 }
 
-static void bench(int64_t T, int64_t N, int64_t K, const char *memory) {
+static void bench(const struct product *p, const char *memory) {
+    int64_t T = p->T, N = p->N, K = p->K;
     float *x = calloc((size_t)(T * K), sizeof *x), *y = calloc((size_t)(T * N), sizeof *y);
-    uint16_t *rounded = calloc((size_t)(T * K), sizeof *rounded);
+    int64_t bytes = gemm_scratch_bytes(COMPUTE_BF16, true, T, K);
+    void *room = aligned_alloc(64, (size_t)bytes);
     struct rates rate = {0}, machine = {0};
     bool few = T <= 8;
-    if (!x || !y || !rounded)
+    if (!x || !y || !room)
         exit(1);
+    struct gemm_scratch scratch = gemm_scratch_slice(COMPUTE_BF16, true, T, K, room);
     for (int round = 0; round < rounds; round++) {
         machine.of[machine.count++] = few ? read_once(memory) : peak_once();
-        double work = few ? (double)(N * K * 2) : 2.0 * (double)(T * N * K);
-        rate.of[rate.count++] = work / product_seconds(T, N, K, memory, x, rounded, y);
+        double work = few ? (double)matrix_bytes(p->type, N, K) : 2.0 * (double)(T * N * K);
+        rate.of[rate.count++] = work / product_seconds(p, memory, x, &scratch, y);
     }
     const char *unit = few ? "GB/s" : "GFLOP/s";
-    printf(
-        "T %4d  N %5d  K %5d: median %7.1f, best %7.1f %s; machine %7.1f, %7.1f; of it %3.0f %%, "
-        "%3.0f %%\n",
-        (int)T, (int)N, (int)K, median(&rate) * 1e-9, best(&rate) * 1e-9, unit,
-        median(&machine) * 1e-9, best(&machine) * 1e-9, 100 * median(&rate) / median(&machine),
-        100 * best(&rate) / best(&machine));
+    printf("%s T %4d  N %5d  K %5d: median %7.1f, best %7.1f %s; machine %7.1f, %7.1f; of it "
+           "%3.0f %%, %3.0f %%\n",
+           matrix_type_name(p->type), (int)T, (int)N, (int)K, median(&rate) * 1e-9,
+           best(&rate) * 1e-9, unit, median(&machine) * 1e-9, best(&machine) * 1e-9,
+           100 * median(&rate) / median(&machine), 100 * best(&rate) / best(&machine));
     fflush(stdout);
     free(x);
     free(y);
-    free(rounded);
+    free(room);
+}
+
+static void bench_all(const char *type, int64_t tokens, const char *memory) {
+    static const int64_t shapes[][2] = {{2048, 2048}, {256, 2048},   {5632, 2048},
+                                        {2048, 5632}, {4096, 11008}, {11008, 4096}};
+    static const int64_t counts[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
+    for (enum matrix_type t = MATRIX_BF16; t < MATRIX_TYPE_COUNT; t++)
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++)
+            for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+                struct product p = {t, counts[c], shapes[s][0], shapes[s][1]};
+                if ((!type || strcmp(type, matrix_type_name(t)) == 0) &&
+                    (!tokens || tokens == counts[c]))
+                    bench(&p, memory);
+            }
 }
 
 static void print_machine(const char *memory) {
@@ -144,9 +167,6 @@ static void print_machine(const char *memory) {
 }
 
 int main(int argc, char **argv) {
-    static const int64_t shapes[][2] = {{2048, 2048}, {256, 2048},   {5632, 2048},
-                                        {2048, 5632}, {4096, 11008}, {11008, 4096}};
-    static const int64_t tokens[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
     enum isa isa;
     bool machine = argc > 1 && strcmp(argv[1], "--machine") == 0;
     if (argc > 1 && !machine)
@@ -167,9 +187,8 @@ int main(int argc, char **argv) {
     printf("%d threads, %s\n", omp_get_max_threads(), isa_name(isa));
     if (machine)
         print_machine(memory);
-    for (size_t t = 0; !machine && t < sizeof tokens / sizeof *tokens; t++)
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-            bench(tokens[t], shapes[s][0], shapes[s][1], memory);
+    else
+        bench_all(argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0, memory);
     free(memory);
     gemm_close();
     return 0;

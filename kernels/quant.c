@@ -1,0 +1,189 @@
+#include "kernels/quant.h"
+
+#include "kernels/cpu.h"
+#include "kernels/quant_level.h"
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define AT_ALL_LEVELS(type)                                                                        \
+    {                                                                                              \
+        {type##_widen_f32_generic, type##_widen_bf16_generic, type##_few_generic},                 \
+            {type##_widen_f32_avx2, type##_widen_bf16_generic, type##_few_avx2},                   \
+            {type##_widen_f32_avx512, type##_widen_bf16_generic, type##_few_avx2},                 \
+            {type##_widen_f32_avx512, type##_widen_bf16_avx512, type##_few_avx2},                  \
+            {type##_widen_f32_avx512, type##_widen_bf16_avx512, type##_few_avx2},                  \
+    }
+
+static const struct quant_kernels kernels[MATRIX_TYPE_COUNT][ISA_COUNT] = {
+    [MATRIX_Q8_0] = AT_ALL_LEVELS(q8_0),
+    [MATRIX_Q4_0] = AT_ALL_LEVELS(q4_0),
+};
+
+/* With the processor's 8-bit products, at AVX-512 and above. */
+static quant_few_function *const few_vnni[MATRIX_TYPE_COUNT] = {
+    [MATRIX_Q8_0] = q8_0_few_vnni,
+    [MATRIX_Q4_0] = q4_0_few_vnni,
+};
+
+static quant_round_function *const rounds[ISA_COUNT] = {quant_round_generic, quant_round_avx2,
+                                                        quant_round_avx512, quant_round_avx512,
+                                                        quant_round_avx512};
+
+static enum isa level(void) {
+    enum isa isa;
+    isa_chosen(&isa);
+    return isa;
+}
+
+static int64_t min_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Columns of all blocks that a matrix touches. */
+static int64_t columns_held(const struct matrix *m) {
+    int64_t block = quant_type(m->type)->block;
+    return (m->lead + m->cols + block - 1) / block * block;
+}
+
+static int64_t group_bytes(const struct matrix *m) {
+    const struct quant_type *type = quant_type(m->type);
+    return columns_held(m) / type->block * type->tile_bytes;
+}
+
+bool quant_store(enum matrix_type type, int64_t first, int64_t rows, int64_t cols, const float *x,
+                 void *data) {
+    const struct quant_type *quant = quant_type(type);
+    int64_t blocks = cols / quant->block, row_bytes = blocks * quant->block_bytes;
+    int64_t groups = (rows + QUANT_ROWS - 1) / QUANT_ROWS;
+    unsigned char *tiles = (unsigned char *)data + matrix_bytes(type, first, cols);
+    bool good = true;
+#pragma omp parallel reduction(&& : good)
+    {
+        unsigned char *row = malloc((size_t)(QUANT_ROWS * row_bytes + 1));
+        good = row != NULL;
+#pragma omp for schedule(static)
+        for (int64_t g = 0; g < groups; g++) {
+            int64_t r = g * QUANT_ROWS, n = min_of(rows - r, QUANT_ROWS);
+            if (!row)
+                continue;
+            quant->quantise(n * blocks, x + r * cols, row);
+            quant->pack(n, blocks, row, tiles + g * blocks * quant->tile_bytes);
+        }
+        free(row);
+    }
+    return good;
+}
+
+/* One group of rows to out [QUANT_ROWS, cols]: whole tiles in their place, those that a slice cuts
+ * through a buffer of one. Inlined for each type of element. */
+#define WIDEN_GROUP(element)                                                                       \
+    int64_t block = quant_type(m->type)->block, tile_bytes = quant_type(m->type)->tile_bytes;      \
+    int64_t cols = m->cols, at = -m->lead;                                                         \
+    element part[QUANT_ROWS * QUANT_BLOCK_MOST];                                                   \
+    while (at < cols) {                                                                            \
+        int64_t whole = at < 0 ? 0 : (cols - at) / block;                                          \
+        if (whole) {                                                                               \
+            widen(whole, tiles, cols, out + at);                                                   \
+        } else {                                                                                   \
+            int64_t from = at < 0 ? -at : 0, end = min_of(cols - at, block);                       \
+            whole = 1;                                                                             \
+            widen(1, tiles, block, part);                                                          \
+            for (int64_t r = 0; r < QUANT_ROWS; r++)                                               \
+                memcpy(out + r * cols + at + from, part + r * block + from,                        \
+                       (size_t)(end - from) * sizeof *out);                                        \
+        }                                                                                          \
+        tiles += whole * tile_bytes;                                                               \
+        at += whole * block;                                                                       \
+    }
+
+/* Values of a block at most. */
+#define QUANT_BLOCK_MOST 256
+
+static void group_f32(const struct matrix *m, const unsigned char *tiles,
+                      quant_widen_f32_function *widen, float *out) {
+    WIDEN_GROUP(float)
+}
+
+static void group_bf16(const struct matrix *m, const unsigned char *tiles,
+                       quant_widen_bf16_function *widen, uint16_t *out) {
+    WIDEN_GROUP(uint16_t)
+}
+
+void quant_widen_f32(const struct matrix *m, int64_t first, int64_t rows, float *out) {
+    quant_widen_f32_function *widen = kernels[m->type][level()].widen_f32;
+    int64_t groups = (rows + QUANT_ROWS - 1) / QUANT_ROWS, bytes = group_bytes(m);
+    const unsigned char *tiles = (const unsigned char *)m->data + first / QUANT_ROWS * bytes;
+#pragma omp parallel for schedule(static) if (groups > 1)
+    for (int64_t g = 0; g < groups; g++)
+        group_f32(m, tiles + g * bytes, widen, out + g * QUANT_ROWS * m->cols);
+}
+
+void quant_widen_bf16(const struct matrix *m, int64_t first, int64_t rows, uint16_t *out) {
+    quant_widen_bf16_function *widen = kernels[m->type][level()].widen_bf16;
+    int64_t groups = (rows + QUANT_ROWS - 1) / QUANT_ROWS, bytes = group_bytes(m);
+    const unsigned char *tiles = (const unsigned char *)m->data + first / QUANT_ROWS * bytes;
+#pragma omp parallel for schedule(static) if (groups > 1)
+    for (int64_t g = 0; g < groups; g++)
+        group_bf16(m, tiles + g * bytes, widen, out + g * QUANT_ROWS * m->cols);
+}
+
+void quant_row(const struct matrix *m, int64_t row, float *out) {
+    const struct quant_type *type = quant_type(m->type);
+    const unsigned char *tiles = (const unsigned char *)m->data + row / QUANT_ROWS * group_bytes(m);
+    float part[QUANT_ROWS * QUANT_BLOCK_MOST];
+    for (int64_t at = -m->lead; at < m->cols; at += type->block, tiles += type->tile_bytes) {
+        int64_t from = at < 0 ? -at : 0, end = min_of(m->cols - at, type->block);
+        kernels[m->type][level()].widen_f32(1, tiles, type->block, part);
+        memcpy(out + at + from, part + row % QUANT_ROWS * type->block + from,
+               (size_t)(end - from) * sizeof *out);
+    }
+}
+
+/* Blocks of 32 from the first one that a slice touches to the last whole one are rounded where they
+ * lie; those it cuts go through a buffer with zeros around. */
+static void round_token(const struct matrix *m, int64_t blocks, const float *x, int8_t *planes,
+                        float *scales, int32_t *sums) {
+    quant_round_function *round = rounds[level()];
+    for (int64_t b = 0; b < blocks;) {
+        int64_t at = b * 32 - m->lead, whole = at < 0 ? 0 : (m->cols - at) / 32, n = 1;
+        if (at >= 0 && whole > 0) {
+            n = whole;
+            round(n, x + at, planes + b * 64, scales + b, sums + b);
+        } else {
+            float part[32] = {0};
+            int64_t from = at < 0 ? -at : 0, end = min_of(m->cols - at, 32);
+            if (end > from)
+                memcpy(part + from, x + at + from, (size_t)(end - from) * sizeof *x);
+            round(1, part, planes + b * 64, scales + b, sums + b);
+        }
+        b += n;
+    }
+}
+
+struct quant_input quant_input_make(const struct matrix *m, int64_t T, const float *x, void *room) {
+    int64_t blocks = columns_held(m) / 32;
+    int8_t *planes = room;
+    float *scales = (float *)(void *)(planes + T * blocks * 64);
+    int32_t *sums = (int32_t *)(void *)(scales + T * blocks);
+#pragma omp parallel for schedule(static) if (T > 1)
+    for (int64_t t = 0; t < T; t++)
+        round_token(m, blocks, x + t * m->cols, planes + t * blocks * 64, scales + t * blocks,
+                    sums + t * blocks);
+    return (struct quant_input){T, blocks, planes, scales, sums};
+}
+
+/* Multiplications that are worth another thread. */
+#define THREAD_WORK 65536
+
+void quant_few(const struct quant_input *in, const struct matrix *m, float *y) {
+    enum isa isa = level();
+    quant_few_function *few = kernels[m->type][isa].few;
+    if (isa >= ISA_AVX512 && cpu_has_vnni())
+        few = few_vnni[m->type];
+    int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
+    int64_t threads = min_of(omp_get_max_threads(), in->T * m->rows * m->cols / THREAD_WORK + 1);
+#pragma omp parallel for schedule(static) num_threads((int)threads)
+    for (int64_t i = 0; i < threads; i++)
+        few(in, m, groups * i / threads, groups * (i + 1) / threads, y);
+}
