@@ -10,6 +10,7 @@
 #include "launch/units.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 struct ingestion {
     const struct options *options;
