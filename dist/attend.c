@@ -53,102 +53,120 @@ void attend_prepare(struct sequence *s, int64_t T) {
     rope_tables(of_tokens, T, m->rope_frequencies, d, far_k, far_k + n);
 }
 
-/* Rotates the rows of one rank's heads, q [T, heads.count * d], to their places among the
- * attention rows: [KV head][token * group + head within the KV head][d]. */
-static void rotate_queries(struct sequence *s, const float *q, struct range heads, int64_t T) {
-    const struct shape *shape = &s->model->shape;
-    int64_t d = shape->head_dim, group = shape_group(shape);
+/* Where a query head's row of the t-th of T tokens stands among the attention rows: [KV head][token
+ * * group + head within the KV head]. */
+static int64_t row_of(const struct sequence *s, int64_t T, int64_t t, int64_t head) {
+    int64_t group = shape_group(&s->model->shape);
+    int64_t in_group = head - s->model->share.group_heads.first;
+    return (in_group / group * T + t) * group + in_group % group;
+}
+
+/* Rotates the rows of one rank's heads, q [T, heads.count * d] as they travel, to their places. */
+static void rotate_queries(struct sequence *s, enum wire wire, const void *q, struct range heads,
+                           struct range rows) {
+    int64_t d = s->model->shape.head_dim;
     float scale = (float)(1.0 / sqrt((double)d));
     struct rotary tables = rotary_tables(s, TABLE_FAR_QUERIES);
 #pragma omp parallel for
-    for (int64_t t = 0; t < T; t++)
+    for (int64_t t = 0; t < rows.count; t++)
         for (int64_t h = 0; h < heads.count; h++) {
-            int64_t in_group = heads.first + h - s->model->share.group_heads.first;
-            int64_t row = (in_group / group * T + t) * group + in_group % group;
-            const float *x = q + (t * heads.count + h) * d;
-            rope_rotate(x, tables.near_cos + t * d / 2, tables.near_sin + t * d / 2, d, scale,
+            float x[d];
+            int64_t row = row_of(s, rows.count, t, heads.first + h);
+            int64_t angle = (rows.first + t) * d / 2;
+            wire_get(wire, q, (t * heads.count + h) * d, d, x);
+            rope_rotate(x, tables.near_cos + angle, tables.near_sin + angle, d, scale,
                         s->work.q_near + row * d);
             if (tables.far_cos)
-                rope_rotate(x, tables.far_cos + t * d / 2, tables.far_sin + t * d / 2, d, scale,
+                rope_rotate(x, tables.far_cos + angle, tables.far_sin + angle, d, scale,
                             s->work.q_far + row * d);
         }
 }
 
-void attend_gather_queries(struct sequence *s, int64_t T) {
-    struct dist *dist = s->model->dist;
-    const struct share *own = &s->model->share;
-    int64_t d = s->model->shape.head_dim;
-    if (dist->sp.size == 1) {
-        rotate_queries(s, s->work.q_own, own->heads, T);
-        return;
+/* Global index of the n-th of these rows that rank `part` of the group owns. */
+static int64_t owned_token(const struct sequence *s, struct range rows, int64_t part, int64_t n) {
+    struct cyclic c = s->cache.cyclic;
+    return cyclic_global(c, part, cyclic_count(c, part, s->tokens + rows.first) + n);
+}
+
+/* How many of these rows' tokens that rank owns. */
+static int64_t owned_tokens(const struct sequence *s, struct range rows, int64_t part) {
+    struct cyclic c = s->cache.cyclic;
+    return cyclic_count(c, part, s->tokens + range_end(rows)) -
+           cyclic_count(c, part, s->tokens + rows.first);
+}
+
+/* What this rank sends to another: all its queries, then the other's tokens' rows of k and v. */
+static int64_t pack_for(struct sequence *s, struct range rows, int64_t to, void *out, int64_t at) {
+    enum wire wire = s->options.wire;
+    int64_t T = rows.count, r = s->model->share.kv_rows.count;
+    int64_t queries = T * s->model->share.heads.count * s->model->shape.head_dim;
+    int64_t tokens = owned_tokens(s, rows, to);
+    wire_put(wire, s->work.q_own, queries, out, at);
+    at += queries;
+#pragma omp parallel for
+    for (int64_t n = 0; n < tokens; n++) {
+        int64_t t = owned_token(s, rows, to, n) - s->tokens - rows.first;
+        wire_put(wire, s->work.kv_own + t * r, r, out, at + n * 2 * r);
+        wire_put(wire, s->work.kv_own + (T + t) * r, r, out, at + n * 2 * r + r);
     }
-    int64_t *counts = rank_counts(dist);
-    for (int64_t r = 0; r < dist->mesh.sp; r++)
-        counts[r] = T * share_heads(own, dist->mesh, r).count * d;
-    sp_allgather(dist, s->work.q_own, counts, s->work.q_all);
-    const float *part = s->work.q_all;
-    for (int64_t r = 0; r < dist->mesh.sp; part += counts[r++])
-        rotate_queries(s, part, share_heads(own, dist->mesh, r), T);
-    free(counts);
+    return queries + tokens * 2 * r;
 }
 
-/* Global index of the n-th token of this chunk that rank `part` of the group owns. */
-static int64_t chunk_token(const struct sequence *s, int64_t part, int64_t n) {
-    struct cyclic c = s->cache.cyclic;
-    return cyclic_global(c, part, cyclic_count(c, part, s->tokens) + n);
+/* Takes in what rank `from` sent: its queries to their places, its rows of this rank's tokens to
+ * work.keys, work.values [own tokens, k*d]. */
+static void unpack_from(struct sequence *s, struct range rows, int64_t from, const void *in,
+                        int64_t at) {
+    enum wire wire = s->options.wire;
+    const struct model *m = s->model;
+    struct mesh mesh = m->dist->mesh;
+    int64_t width = m->share.kv_heads.count * m->shape.head_dim;
+    int64_t tokens = owned_tokens(s, rows, m->dist->place.sp);
+    struct range heads = share_heads(&m->share, mesh, from);
+    struct range kv = share_kv_rows(&m->shape, &m->share, mesh, from);
+    rotate_queries(s, wire, (const char *)in + at * wire_bytes(wire), heads, rows);
+    at += rows.count * heads.count * m->shape.head_dim;
+#pragma omp parallel for
+    for (int64_t n = 0; n < tokens; n++) {
+        int64_t to = n * width + kv.first - m->share.kv_heads.first * m->shape.head_dim;
+        wire_get(wire, in, at + n * 2 * kv.count, kv.count, s->work.keys + to);
+        wire_get(wire, in, at + n * 2 * kv.count + kv.count, kv.count, s->work.values + to);
+    }
 }
 
-/* How many tokens of this chunk that rank owns. */
-static int64_t chunk_tokens(const struct sequence *s, int64_t part, int64_t T) {
-    struct cyclic c = s->cache.cyclic;
-    return cyclic_count(c, part, s->tokens + T) - cyclic_count(c, part, s->tokens);
-}
-
-/* Sends each owner its tokens' rows of k and v, and puts what arrives together: keys, values
- * [own tokens, k*d]. */
-static void exchange_keys(struct sequence *s, int64_t T) {
+void attend_exchange(struct sequence *s, struct range rows) {
     struct dist *dist = s->model->dist;
     const struct model *m = s->model;
-    int64_t r = m->share.kv_rows.count, width = m->share.kv_heads.count * m->shape.head_dim;
-    int64_t base = m->share.kv_heads.first * m->shape.head_dim;
+    int64_t S = dist->mesh.sp, T = rows.count, d = m->shape.head_dim, at = 0;
+    if (S == 1) {
+        rotate_queries(s, WIRE_F32, s->work.q_own, m->share.heads, rows);
+        return;
+    }
     int64_t *send = rank_counts(dist), *receive = rank_counts(dist);
-    int64_t mine = chunk_tokens(s, dist->place.sp, T);
-    float *out = s->work.kv_send;
-    for (int64_t owner = 0; owner < dist->mesh.sp; owner++) {
-        int64_t tokens = chunk_tokens(s, owner, T);
-        send[owner] = tokens * 2 * r;
-        receive[owner] = mine * 2 * share_kv_rows(&m->shape, &m->share, dist->mesh, owner).count;
-        for (int64_t n = 0; n < tokens; n++, out += 2 * r) {
-            int64_t t = chunk_token(s, owner, n) - s->tokens;
-            memcpy(out, s->work.kv_own + t * r, (size_t)r * sizeof *out);
-            memcpy(out + r, s->work.kv_own + (T + t) * r, (size_t)r * sizeof *out);
-        }
+    int64_t mine = owned_tokens(s, rows, dist->place.sp);
+    for (int64_t r = 0; r < S; at += send[r++]) {
+        send[r] = pack_for(s, rows, r, s->work.exchange_send, at);
+        receive[r] = T * share_heads(&m->share, dist->mesh, r).count * d +
+                     mine * 2 * share_kv_rows(&m->shape, &m->share, dist->mesh, r).count;
     }
-    sp_alltoall(dist, s->work.kv_send, send, s->work.kv_all, receive);
-    const float *in = s->work.kv_all;
-    for (int64_t from = 0; from < dist->mesh.sp; from++) {
-        struct range rows = share_kv_rows(&m->shape, &m->share, dist->mesh, from);
-        for (int64_t n = 0; n < mine; n++, in += 2 * rows.count) {
-            int64_t at = n * width + rows.first - base;
-            memcpy(s->work.keys + at, in, (size_t)rows.count * sizeof *in);
-            memcpy(s->work.values + at, in + rows.count, (size_t)rows.count * sizeof *in);
-        }
-    }
+    sp_alltoall(dist, s->options.wire, s->work.exchange_send, send, s->work.exchange_all, receive);
+    at = 0;
+    for (int64_t r = 0; r < S; at += receive[r++])
+        unpack_from(s, rows, r, s->work.exchange_all, at);
     free(send);
     free(receive);
 }
 
 /* Hands one array [own tokens, k*d] to a probe, a run of consecutive global tokens at a time. */
 static void probe_keys(const struct sequence *s, const struct probe *probe, enum site site,
-                       int64_t layer, const float *x, int64_t tokens) {
+                       int64_t layer, const float *x, struct range rows) {
     if (!probe)
         return;
     const struct model *m = s->model;
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
-    int64_t part = m->dist->place.sp;
+    int64_t part = m->dist->place.sp, tokens = owned_tokens(s, rows, part);
     for (int64_t n = 0, run; n < tokens; n += run) {
-        int64_t first = chunk_token(s, part, n);
-        for (run = 1; n + run < tokens && chunk_token(s, part, n + run) == first + run;)
+        int64_t first = owned_token(s, rows, part, n);
+        for (run = 1; n + run < tokens && owned_token(s, rows, part, n + run) == first + run;)
             run++;
         struct site_part p = {.site = site,
                               .layer = m->share.layers.first + layer,
@@ -159,106 +177,142 @@ static void probe_keys(const struct sequence *s, const struct probe *probe, enum
     }
 }
 
-void attend_put_keys(struct sequence *s, int64_t layer, int64_t T, const float *keys,
+void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const float *keys,
                      const float *values) {
     const struct model *m = s->model;
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
-    int64_t part = m->dist->place.sp, tokens = chunk_tokens(s, part, T);
+    int64_t part = m->dist->place.sp, tokens = owned_tokens(s, rows, part);
     struct rotary tables = rotary_tables(s, TABLE_FAR_KEYS);
 #pragma omp parallel
     {
         float scratch[2 * d];
 #pragma omp for
         for (int64_t n = 0; n < tokens; n++) {
-            int64_t token = chunk_token(s, part, n);
+            int64_t token = owned_token(s, rows, part, n);
             cache_put(&s->cache, layer, token, keys + n * width, values + n * width, &tables,
                       token - s->tokens, scratch);
         }
     }
 }
 
-void attend_store_keys(struct sequence *s, int64_t layer, int64_t T) {
+void attend_store_keys(struct sequence *s, int64_t layer, struct range rows) {
     const struct model *m = s->model;
     int64_t width = m->share.kv_heads.count * m->shape.head_dim;
-    int64_t tokens = chunk_tokens(s, m->dist->place.sp, T);
-    const float *keys = s->work.kv_own, *values = s->work.kv_own + T * width;
-    if (m->dist->sp.size > 1) {
-        exchange_keys(s, T);
-        keys = s->work.keys;
-        values = s->work.values;
-    }
+    bool shared = m->dist->sp.size > 1;
+    const float *keys = shared ? s->work.keys : s->work.kv_own;
+    const float *values = shared ? s->work.values : s->work.kv_own + rows.count * width;
     const struct probe *watchers[] = {s->probe, s->keeper};
     for (int i = 0; i < 2; i++) {
-        probe_keys(s, watchers[i], SITE_K, layer, keys, tokens);
-        probe_keys(s, watchers[i], SITE_V, layer, values, tokens);
+        probe_keys(s, watchers[i], SITE_K, layer, keys, rows);
+        probe_keys(s, watchers[i], SITE_V, layer, values, rows);
     }
-    attend_put_keys(s, layer, T, keys, values);
+    attend_put_keys(s, layer, rows, keys, values);
 }
 
-void attend_shard(struct sequence *s, int64_t layer, int64_t T) {
+void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
     static const enum attention_rule rules[] = {[ZONE_ALL_NEAR] = ATTENTION_ALL_NEAR,
                                                 [ZONE_GROUPED] = ATTENTION_GROUPED,
                                                 [ZONE_MASKED] = ATTENTION_MASKED};
     const struct scheme *scheme = &s->options.scheme;
     const struct model *m = s->model;
-    int64_t rows = T * shape_group(&m->shape), d = m->shape.head_dim;
+    int64_t group = shape_group(&m->shape), n = rows.count * group, d = m->shape.head_dim;
+    int64_t tokens = s->tokens + range_end(rows);
     for (int64_t h = 0; h < m->share.kv_heads.count; h++) {
         struct attention_queries queries = {
-            .rows = rows,
-            .positions = s->positions,
-            .near = s->work.q_near + h * rows * d,
-            .far = scheme->rule == ZONE_GROUPED ? s->work.q_far + h * rows * d : NULL,
-            .out = s->work.attended + h * rows * d,
-            .max = s->work.row_max + h * rows,
-            .sum = s->work.row_sum + h * rows,
+            .rows = n,
+            .positions = s->positions + rows.first * group,
+            .near = s->work.q_near + h * n * d,
+            .far = scheme->rule == ZONE_GROUPED ? s->work.q_far + h * n * d : NULL,
+            .out = s->work.attended + h * n * d,
+            .max = s->work.row_max + h * n,
+            .sum = s->work.row_sum + h * n,
         };
-        s->tasks[h] = (struct attention_task){
-            .keys = cache_view(&s->cache, layer, h, s->tokens + T), .queries = queries};
+        s->tasks[h] = (struct attention_task){.keys = cache_view(&s->cache, layer, h, tokens),
+                                              .queries = queries};
     }
+    enum time_part before = times_enter(&m->dist->times, TIME_ATTENTION);
     if (!attention_run(s->options.isa, s->options.compute, rules[scheme->rule], scheme->window,
                        s->tasks, m->share.kv_heads.count)) {
         fprintf(stderr, "quire: memory: attention: found no room for its tiles, expected some "
                         "hundred kB per thread; use more ranks or nodes\n");
         MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
     }
+    times_enter(&m->dist->times, before);
 }
 
-/* Partial results of one rank's heads, token by token: [T, heads][d outputs, maximum, sum]. */
-static void pack_partials(const struct sequence *s, struct range heads, int64_t T, float *out) {
-    const struct shape *shape = &s->model->shape;
-    int64_t d = shape->head_dim, group = shape_group(shape);
+/* A row of partial results as it travels: d outputs of the wire's type, then maximum and sum in
+ * f32, which an exponential makes too much of to be rounded. Its length in elements of the wire's
+ * type. */
+static int64_t partial_width(enum wire wire, int64_t d) {
+    return d + 2 * (int64_t)sizeof(float) / wire_bytes(wire);
+}
+
+/* Partial results of one rank's heads, token by token: [T, heads][partial]. */
+static void pack_partials(const struct sequence *s, struct range heads, int64_t T, char *out) {
+    enum wire wire = s->options.wire;
+    int64_t d = s->model->shape.head_dim, bytes = partial_width(wire, d) * wire_bytes(wire);
 #pragma omp parallel for
     for (int64_t t = 0; t < T; t++)
         for (int64_t h = 0; h < heads.count; h++) {
-            int64_t in_group = heads.first + h - s->model->share.group_heads.first;
-            int64_t row = (in_group / group * T + t) * group + in_group % group;
-            float *to = out + (t * heads.count + h) * (d + 2);
-            memcpy(to, s->work.attended + row * d, (size_t)d * sizeof *to);
-            to[d] = s->work.row_max[row];
-            to[d + 1] = s->work.row_sum[row];
+            int64_t row = row_of(s, T, t, heads.first + h);
+            char *to = out + (t * heads.count + h) * bytes;
+            const float ends[2] = {s->work.row_max[row], s->work.row_sum[row]};
+            wire_put(wire, s->work.attended + row * d, d, to, 0);
+            memcpy(to + d * wire_bytes(wire), ends, sizeof ends);
+        }
+}
+
+/* The own rows, from all parts: [S][T, h][partial]. */
+static void merge_rows(struct sequence *s, int64_t rows, const char *all) {
+    enum wire wire = s->options.wire;
+    int64_t S = s->model->dist->mesh.sp, d = s->model->shape.head_dim;
+    int64_t bytes = partial_width(wire, d) * wire_bytes(wire);
+#pragma omp parallel for
+    for (int64_t row = 0; row < rows; row++) {
+        float parts[S * (d + 2)];
+        for (int64_t p = 0; p < S; p++) {
+            const char *from = all + (p * rows + row) * bytes;
+            wire_get(wire, from, 0, d, parts + p * (d + 2));
+            memcpy(parts + p * (d + 2) + d, from + d * wire_bytes(wire), 2 * sizeof *parts);
+        }
+        attention_merge(parts, S, d + 2, d, s->work.merged + row * d);
+    }
+}
+
+/* One part needs no merging: only the division by the row sums, in token order. */
+static void finish_rows(struct sequence *s, int64_t T) {
+    struct range heads = s->model->share.heads;
+    int64_t d = s->model->shape.head_dim;
+#pragma omp parallel for
+    for (int64_t t = 0; t < T; t++)
+        for (int64_t h = 0; h < heads.count; h++) {
+            int64_t row = row_of(s, T, t, heads.first + h);
+            const float *from = s->work.attended + row * d;
+            float *to = s->work.merged + (t * heads.count + h) * d, sum = s->work.row_sum[row];
+            for (int64_t i = 0; i < d; i++)
+                to[i] = sum == 0 ? 0 : from[i] / sum;
         }
 }
 
 void attend_merge(struct sequence *s, int64_t T) {
     struct dist *dist = s->model->dist;
     const struct share *own = &s->model->share;
-    int64_t d = s->model->shape.head_dim, rows = T * own->heads.count, S = dist->mesh.sp;
+    enum wire wire = s->options.wire;
+    int64_t width = partial_width(wire, s->model->shape.head_dim), S = dist->mesh.sp;
+    if (S == 1) {
+        finish_rows(s, T);
+        return;
+    }
     int64_t *send = rank_counts(dist), *receive = rank_counts(dist);
-    float *out = s->work.merge_send;
-    for (int64_t r = 0; r < S; out += send[r++]) {
+    char *out = s->work.merge_send;
+    for (int64_t r = 0; r < S; out += send[r++] * wire_bytes(wire)) {
         struct range heads = share_heads(own, dist->mesh, r);
-        send[r] = T * heads.count * (d + 2);
-        receive[r] = rows * (d + 2);
+        send[r] = T * heads.count * width;
+        receive[r] = T * own->heads.count * width;
         pack_partials(s, heads, T, out);
     }
-    const float *all = s->work.merge_send;
-    if (S > 1) {
-        sp_alltoall(dist, s->work.merge_send, send, s->work.merge_all, receive);
-        all = s->work.merge_all;
-    }
+    sp_alltoall(dist, wire, s->work.merge_send, send, s->work.merge_all, receive);
+    merge_rows(s, T * own->heads.count, s->work.merge_all);
     free(send);
     free(receive);
-#pragma omp parallel for
-    for (int64_t row = 0; row < rows; row++)
-        attention_merge(all + row * (d + 2), S, rows * (d + 2), d, s->work.merged + row * d);
 }

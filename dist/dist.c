@@ -12,6 +12,16 @@ static struct axis axis_split(MPI_Comm parent, int color, int key) {
     return axis;
 }
 
+/* Whether an axis goes over more than one node's memory. */
+static bool axis_spread(const struct axis *axis) {
+    MPI_Comm node;
+    int here;
+    MPI_Comm_split_type(axis->comm, MPI_COMM_TYPE_SHARED, axis->rank, MPI_INFO_NULL, &node);
+    MPI_Comm_size(node, &here);
+    MPI_Comm_free(&node);
+    return here < axis->size;
+}
+
 enum status dist_open(MPI_Comm parent, struct mesh mesh, struct dist *dist) {
     int rank;
     MPI_Comm_rank(parent, &rank);
@@ -24,6 +34,8 @@ enum status dist_open(MPI_Comm parent, struct mesh mesh, struct dist *dist) {
     dist->stage = axis_split(parent, (int)place.pp, stage_rank);
     dist->sp = axis_split(parent, (int)(place.pp * mesh.tp + place.tp), (int)place.sp);
     dist->pp = axis_split(parent, stage_rank, (int)place.pp);
+    dist->spread = axis_spread(&dist->stage);
+    times_start(&dist->times);
     return STATUS_OK;
 }
 

@@ -4,6 +4,7 @@
 #ifndef QUIRE_DIST_DIST_H
 #define QUIRE_DIST_DIST_H
 
+#include "dist/times.h"
 #include "partition/mesh.h"
 #include "partition/status.h"
 #include <mpi.h>
@@ -19,11 +20,12 @@ struct axis {
 struct dist {
     struct mesh mesh;
     struct mesh_place place;
-    struct axis world;             /* all N ranks, in the order of the parent communicator */
-    struct axis stage;             /* the R = tp * sp ranks that hold the same layers */
-    struct axis sp;                /* the ranks that cache the same KV heads, tokens split */
-    struct axis pp;                /* the ranks at the same place of every stage */
-    double seconds_in_collectives; /* time this rank spent in the calls of collective.h */
+    struct axis world; /* all N ranks, in the order of the parent communicator */
+    struct axis stage; /* the R = tp * sp ranks that hold the same layers */
+    struct axis sp;    /* the ranks that cache the same KV heads, tokens split */
+    struct axis pp;    /* the ranks at the same place of every stage */
+    bool spread;       /* the ranks of this stage are on several nodes */
+    struct times times;
 };
 
 /* Makes the communicators for `mesh`, whose product is the size of `parent`. Collective(parent). */

@@ -9,11 +9,13 @@
 void head_logits(struct sequence *s, int64_t first, int64_t rows) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden, v = m->share.vocab.count;
+    enum time_part before = times_enter(&m->dist->times, TIME_HEAD);
     rms_norm(s->work.hidden + first * D, m->final_norm, m->shape.norm_eps, rows, D, s->work.normed);
     struct gemm_input normed = gemm_prepare(&s->work.products, rows, D, s->work.normed);
     gemm_xwt(&normed, &m->head, s->work.logits);
     if (!all_finite(s->work.logits, rows * v))
         sequence_mark_fault(s, step_logits(&m->shape));
+    times_enter(&m->dist->times, before);
 }
 
 void head_probe(struct sequence *s) {
@@ -30,6 +32,14 @@ void head_probe(struct sequence *s) {
                               .data = s->work.logits};
         s->probe->put(s->probe->context, &p);
     }
+}
+
+/* Every rank's `bytes` to the first of the stage, `all` there. Collective(stage). */
+static void stage_gather(struct dist *dist, const void *own, int bytes, void *all) {
+    times_wait(&dist->times, dist->stage.comm);
+    enum time_part before = times_enter(&dist->times, TIME_COMMUNICATION);
+    MPI_Gather(own, bytes, MPI_BYTE, all, bytes, MPI_BYTE, 0, dist->stage.comm);
+    times_enter(&dist->times, before);
 }
 
 /* One rank's part of a row's loss; the target's logit comes from the rank that holds it. */
@@ -62,9 +72,10 @@ static void merge_losses(const struct loss_part *all, int64_t ranks, int64_t row
 }
 
 void head_losses(struct sequence *s, const int32_t *targets, int64_t rows, float *losses) {
-    const struct dist *dist = s->model->dist;
+    struct dist *dist = s->model->dist;
     if (!s->model->share.predicts)
         return;
+    enum time_part before = times_enter(&dist->times, TIME_HEAD);
     struct loss_part mine[HEAD_ROWS];
     struct loss_part *all = NULL;
     if (dist->stage.rank == 0)
@@ -76,11 +87,12 @@ void head_losses(struct sequence *s, const int32_t *targets, int64_t rows, float
         int bytes = (int)(n * (int64_t)sizeof *mine);
         head_logits(s, first, n);
         loss_parts(s, targets + first, n, mine);
-        MPI_Gather(mine, bytes, MPI_BYTE, all, bytes, MPI_BYTE, 0, dist->stage.comm);
+        stage_gather(dist, mine, bytes, all);
         if (all)
             merge_losses(all, dist->stage.size, n, losses + first);
     }
     free(all);
+    times_enter(&dist->times, before);
 }
 
 /* What every rank of the last stage tells the decider about its vocabulary rows. */
@@ -126,7 +138,7 @@ static struct shard_report report_shard(const struct decision *d) {
  * sends its own best, so the first `want` of all are certain. Collective(stage). */
 static void gather_candidates(struct decision *d, int64_t want) {
     const struct sequence *s = d->s;
-    const struct dist *dist = s->model->dist;
+    struct dist *dist = s->model->dist;
     struct range own = s->model->share.vocab;
     int size = dist->stage.size;
     int64_t most = own.count < want ? own.count : want;
@@ -148,8 +160,10 @@ static void gather_candidates(struct decision *d, int64_t want) {
         if (!d->merged)
             MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
     }
+    enum time_part before = times_enter(&dist->times, TIME_COMMUNICATION);
     MPI_Gatherv(mine, (int)(most * (int64_t)sizeof *mine), MPI_BYTE, d->merged, counts,
                 counts + size, MPI_BYTE, 0, dist->stage.comm);
+    times_enter(&dist->times, before);
     if (dist->stage.rank == 0) {
         int64_t n = total / (int64_t)sizeof *mine;
         candidates_sort(d->merged, n);
@@ -212,7 +226,7 @@ static bool any_fault(const struct decision *d) {
 /* The last stage decides together; afterwards the decider's choice is filled, its token -1 where a
  * value is not finite. Collective(stage). */
 static void stage_choose(struct decision *d, int64_t logprobs, struct choice *choice) {
-    const struct dist *dist = d->s->model->dist;
+    struct dist *dist = d->s->model->dist;
     int64_t vocab = d->s->model->shape.vocab;
     int64_t want = d->options->temperature > 0 && d->options->top_k ? d->options->top_k
                    : d->options->temperature > 0                    ? 64
@@ -223,8 +237,7 @@ static void stage_choose(struct decision *d, int64_t logprobs, struct choice *ch
         want = logprobs;
     bool decider = dist->stage.rank == 0;
     struct shard_report mine = report_shard(d);
-    MPI_Gather(&mine, sizeof mine, MPI_BYTE, d->reports, sizeof mine, MPI_BYTE, 0,
-               dist->stage.comm);
+    stage_gather(dist, &mine, sizeof mine, d->reports);
     for (int more = 1; more;) {
         if (want > vocab)
             want = vocab;
@@ -237,7 +250,9 @@ static void stage_choose(struct decision *d, int64_t logprobs, struct choice *ch
             decide(d, logprobs, choice, &need_more);
             more = need_more;
         }
+        enum time_part before = times_enter(&dist->times, TIME_COMMUNICATION);
         MPI_Bcast(&more, 1, MPI_INT, 0, dist->stage.comm);
+        times_enter(&dist->times, before);
         want *= 4;
     }
 }
@@ -245,6 +260,7 @@ static void stage_choose(struct decision *d, int64_t logprobs, struct choice *ch
 enum status head_choose(struct sequence *s, const struct sample_options *options, int64_t logprobs,
                         struct choice *choice) {
     struct dist *dist = s->model->dist;
+    enum time_part before = times_enter(&dist->times, TIME_HEAD);
     memset(choice, 0, sizeof *choice);
     if (s->model->share.predicts) {
         struct decision d = {.s = s,
@@ -261,7 +277,10 @@ enum status head_choose(struct sequence *s, const struct sample_options *options
         free(d.reports);
         free(d.merged);
     }
+    /* Stages before the last have nothing to do until it has decided. */
+    times_enter(&dist->times, s->model->share.predicts ? TIME_COMMUNICATION : TIME_WAITING);
     MPI_Bcast(choice, sizeof *choice, MPI_BYTE, dist_decider(dist), dist->world.comm);
+    times_enter(&dist->times, before);
     if (choice->token < 0)
         return sequence_check(s);
     return STATUS_OK;

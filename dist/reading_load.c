@@ -135,7 +135,7 @@ static enum status load_own(struct reading *r) {
         attend_prepare(s, T);
         for (int64_t l = 0; l < r->layers.count; l++) {
             TRY(read_layer(r, r->layers.first + l, (struct range){first, T}));
-            attend_put_keys(s, l, T, r->keys, r->values);
+            attend_put_keys(s, l, (struct range){0, T}, r->keys, r->values);
         }
     }
     s->tokens = r->commit.tokens;

@@ -18,6 +18,11 @@ static float *carve(struct carver *c, int64_t floats) {
     return at;
 }
 
+/* An array as it travels between ranks. */
+static void *carve_wire(struct carver *c, enum wire wire, int64_t elements) {
+    return carve(c, (elements * wire_bytes(wire) + 3) / 4);
+}
+
 /* Width of the widest activations that a product takes. */
 static int64_t widest_input(const struct model *m) {
     int64_t widest = m->shape.hidden, heads = m->share.heads.count * m->shape.head_dim;
@@ -33,31 +38,34 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     int64_t T = o->chunk, D = shape->hidden, d = shape->head_dim, S = m->dist->mesh.sp;
     int64_t own_q = own->heads.count * d, group_q = own->group_heads.count * d;
     int64_t group_kv = own->kv_heads.count * d, rows = T * own->group_heads.count;
+    int64_t partial = d + 2 * (int64_t)sizeof(float) / wire_bytes(o->wire);
+    int R = m->dist->stage.size;
     bool far = o->scheme.rule == ZONE_GROUPED;
     w->hidden = carve(c, T * D);
     w->normed = carve(c, T * D);
     w->partial = carve(c, T * D);
     w->passing = carve(c, own->predicts ? 0 : T * D);
     w->q_own = carve(c, T * own_q);
-    w->q_all = carve(c, S > 1 ? T * group_q : 0);
     w->q_near = carve(c, T * group_q);
     w->q_far = carve(c, far ? T * group_q : 0);
     w->kv_own = carve(c, 2 * T * own->kv_rows.count);
-    w->kv_send = carve(c, S > 1 ? 2 * T * own->kv_rows.count : 0);
-    w->kv_all = carve(c, S > 1 ? 2 * T * group_kv : 0);
+    w->exchange_send = carve_wire(c, o->wire, S > 1 ? T * (S * own_q + 2 * own->kv_rows.count) : 0);
+    w->exchange_all = carve_wire(c, o->wire, S > 1 ? T * (group_q + 2 * group_kv) : 0);
     w->keys = carve(c, S > 1 ? T * group_kv : 0);
     w->values = carve(c, S > 1 ? T * group_kv : 0);
     w->attended = carve(c, T * group_q);
     w->row_max = carve(c, rows);
     w->row_sum = carve(c, rows);
-    w->merge_send = carve(c, rows * (d + 2));
-    w->merge_all = carve(c, S > 1 ? S * T * own->heads.count * (d + 2) : 0);
+    w->merge_send = carve_wire(c, o->wire, S > 1 ? rows * partial : 0);
+    w->merge_all = carve_wire(c, o->wire, S > 1 ? S * T * own->heads.count * partial : 0);
     w->merged = carve(c, T * own_q);
     w->gate = carve(c, T * own->ffn.count);
     w->up = carve(c, T * own->ffn.count);
     bool blocks = m->format.block != 0;
     int64_t bytes = gemm_scratch_bytes(o->compute, blocks, T, widest_input(m));
     w->products = gemm_scratch_slice(o->compute, blocks, T, widest_input(m), carve(c, bytes / 4));
+    w->sum_send = o->wire == WIRE_BF16 && R > 1 ? carve_wire(c, o->wire, T * D) : NULL;
+    w->sum_all = R > 1 ? carve_wire(c, o->wire, 2 * plan_sum_room((T + 1) / 2 * D, R)) : NULL;
     w->tables = carve(c, (far ? 6 : 2) * (T * d / 2));
     w->logits = carve(c, own->predicts ? HEAD_ROWS * own->vocab.count : 0);
 }
@@ -94,11 +102,26 @@ struct plan_request sequence_plan(const struct sequence_options *options, int64_
         .weights = model_format(options->compute, options->weights),
         .bf16 = options->compute == COMPUTE_BF16,
         .products = product_bytes,
+        .wire_bytes = wire_bytes(options->wire),
         .logits_rows = HEAD_ROWS,
         .threads = threads,
         .scheme = options->scheme,
     };
     return request;
+}
+
+/* The second half's buffers lie behind the first's. */
+static enum status open_sums(struct sequence *s) {
+    int64_t first = (s->options.chunk + 1) / 2 * s->model->shape.hidden;
+    int64_t room = plan_sum_room(first, s->model->dist->stage.size),
+            bytes = wire_bytes(s->options.wire);
+    for (int half = 0; half < 2; half++) {
+        char *send = s->work.sum_send, *receive = s->work.sum_all;
+        TRY(reduction_open(s->model->dist, s->options.wire, half,
+                           send ? send + half * first * bytes : NULL,
+                           receive ? receive + half * room * bytes : NULL, &s->sums[half]));
+    }
+    return STATUS_OK;
 }
 
 static enum status open_local(struct sequence *s) {
@@ -108,6 +131,7 @@ static enum status open_local(struct sequence *s) {
     TRY(cache_open(&m->shape, &m->share, m->dist->mesh, m->dist->place.sp, &plan, s->options.kv,
                    &s->cache));
     TRY(workspace_open(&s->work, m, &s->options));
+    TRY(open_sums(s));
     s->tasks = calloc((size_t)heads + 1, sizeof *s->tasks);
     s->positions = calloc((size_t)(T * (shape_group(&m->shape) + 1)), sizeof *s->positions);
     if (!s->tasks || !s->positions)
@@ -129,6 +153,8 @@ enum status sequence_open(struct model *model, const struct sequence_options *op
 void sequence_close(struct sequence *sequence) {
     if (sequence->model && sequence->passing != MPI_REQUEST_NULL)
         MPI_Wait(&sequence->passing, MPI_STATUS_IGNORE);
+    reduction_close(&sequence->sums[0]);
+    reduction_close(&sequence->sums[1]);
     cache_close(&sequence->cache);
     free(sequence->work.data);
     free(sequence->tasks);

@@ -6,6 +6,7 @@
 #include "dist/cache.h"
 #include "dist/model.h"
 #include "dist/probe.h"
+#include "dist/reduction.h"
 #include "kernels/attention.h"
 #include "kernels/compute.h"
 #include "kernels/cpu.h"
@@ -21,6 +22,8 @@ struct sequence_options {
     enum compute compute;
     enum weights_type weights;
     enum isa isa;
+    enum wire wire; /* type of activations between ranks */
+    bool overlap;   /* read a chunk in two halves, one's sums under way while the other computes */
     int64_t capacity; /* tokens, prompt and generated ones */
     int64_t chunk;    /* tokens per forward pass, T; cut to CHUNK_MAX and to the capacity */
     int64_t block;    /* tokens per KV block, a multiple of KV_GROUP */
@@ -29,28 +32,29 @@ struct sequence_options {
 /* The buffers of a chunk of T tokens. Legend as in model.h; g query heads of the tp group, k its KV
  * heads, S the ranks of the sp group. One allocation, sliced. */
 struct workspace {
-    float *data;       /* owned: all of the below */
-    float *hidden;     /* [T, D] residual stream, replicated in the stage */
-    float *normed;     /* [T, D] */
-    float *partial;    /* [T, D] this rank's sum before the all-reduce */
-    float *passing;    /* [T, D] residual stream on its way to the next stage */
-    float *q_own;      /* [T, h*d] */
-    float *q_all;      /* S parts [T, h_s*d] */
-    float *q_near;     /* [k][T * g/k][d] rotated and scaled, as the attention kernel reads it */
-    float *q_far;      /* the same, far */
-    float *kv_own;     /* [T, r] keys, then [T, r] values */
-    float *kv_send;    /* by owner: [tokens of the owner][2*r] */
-    float *kv_all;     /* S parts [own tokens][2*r_s] */
-    float *keys;       /* [own tokens, k*d] */
-    float *values;     /* [own tokens, k*d] */
-    float *attended;   /* [k][T * g/k][d] unnormalised */
-    float *row_max;    /* [k][T * g/k] */
-    float *row_sum;    /* [k][T * g/k] */
-    float *merge_send; /* by rank of the group: [T, h_s][d + 2] */
-    float *merge_all;  /* S parts [T, h][d + 2] */
-    float *merged;     /* [T, h*d] */
-    float *gate, *up;  /* [T, f] */
+    float *data;         /* owned: all of the below */
+    float *hidden;       /* [T, D] residual stream, replicated in the stage */
+    float *normed;       /* [T, D] */
+    float *partial;      /* [T, D] this rank's sum before the all-reduce */
+    float *passing;      /* [T, D] residual stream on its way to the next stage */
+    float *q_own;        /* [T, h*d] */
+    float *q_near;       /* [k][T * g/k][d] rotated and scaled, as the attention kernel reads it */
+    float *q_far;        /* the same, far */
+    float *kv_own;       /* [T, r] keys, then [T, r] values */
+    void *exchange_send; /* by rank of the group: [T, h*d], [its tokens][2*r], as it travels */
+    void *exchange_all;  /* S parts [T, h_s*d], [own tokens][2*r_s] */
+    float *keys;         /* [own tokens, k*d] */
+    float *values;       /* [own tokens, k*d] */
+    float *attended;     /* [k][T * g/k][d] unnormalised */
+    float *row_max;      /* [k][T * g/k] */
+    float *row_sum;      /* [k][T * g/k] */
+    void *merge_send; /* by rank of the group: [T, h_s][d outputs, maximum, sum], as it travels */
+    void *merge_all;  /* S parts [T, h][the same] */
+    float *merged;    /* [T, h*d] */
+    float *gate, *up; /* [T, f] */
     struct gemm_scratch products; /* inputs up to [T, max(D, h*d, f)] */
+    void *sum_send;               /* [T, D] in bf16; NULL unless sums travel in it */
+    void *sum_all; /* of two halves, see plan_sum_room; NULL with one rank in the stage */
     float *tables; /* rotary: near cos, near sin, far cos, far sin of queries, of keys; [T, d/2] */
     float *logits; /* [HEAD_ROWS, v] */
 };
@@ -67,6 +71,7 @@ struct sequence {
     int64_t *positions;           /* owned, [T * g/k] positions of attention rows; then [T] */
     int64_t tokens;               /* tokens read so far */
     int64_t chunk_rows;           /* tokens of the last chunk: rows of work.hidden */
+    struct reduction sums[2];     /* of the halves of a chunk, or of the whole (the first) */
     MPI_Request passing;          /* send of work.passing under way, or MPI_REQUEST_NULL */
     int64_t fault_step;           /* first step here that gave a value not finite, see below */
     const struct probe *probe;    /* borrowed, may be NULL */

@@ -1,6 +1,7 @@
 #include "kernels/elementwise.h"
 #include "kernels/cpu.h"
 #include "kernels/elementwise_level.h"
+#include "kernels/half.h"
 
 #include <math.h>
 #include <string.h>
@@ -40,6 +41,45 @@ void add_to(float *x, const float *y, int64_t n) {
 #pragma omp parallel for simd schedule(static) if (n > PIECE)
     for (int64_t i = 0; i < n; i++)
         x[i] += y[i];
+}
+
+/* The conversions are also called for single rows, by threads at work: those open no team. */
+static inline void round_piece(const float *x, int64_t n, uint16_t *out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = bf16_from_f32(x[i]);
+}
+
+static inline void widen_piece(const uint16_t *x, int64_t n, float *out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+        out[i] = bf16_to_f32(x[i]);
+}
+
+void bf16_round(const float *x, int64_t n, uint16_t *out) {
+    if (n <= PIECE) {
+        round_piece(x, n, out);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += PIECE)
+        round_piece(x + i, n - i < PIECE ? n - i : PIECE, out + i);
+}
+
+void bf16_widen(const uint16_t *x, int64_t n, float *out) {
+    if (n <= PIECE) {
+        widen_piece(x, n, out);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < n; i += PIECE)
+        widen_piece(x + i, n - i < PIECE ? n - i : PIECE, out + i);
+}
+
+void add_bf16_to(float *x, const uint16_t *y, int64_t n) {
+#pragma omp parallel for simd schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i++)
+        x[i] += bf16_to_f32(y[i]);
 }
 
 /* A float is infinite or NaN when all exponent bits are set. */

@@ -16,6 +16,13 @@ void silu_multiply(float *gate, const float *up, int64_t n);
 /* x[i] += y[i]. [n] */
 void add_to(float *x, const float *y, int64_t n);
 
+/* Rounds x [n] to the nearest bf16, ties to even, and widens it again, exactly. */
+void bf16_round(const float *x, int64_t n, uint16_t *out);
+void bf16_widen(const uint16_t *x, int64_t n, float *out);
+
+/* x[i] += y[i], y in bf16. [n] */
+void add_bf16_to(float *x, const uint16_t *y, int64_t n);
+
 /* True when every element of x [n] is finite. */
 bool all_finite(const float *x, int64_t n);
 

@@ -121,6 +121,7 @@ static enum status generate(struct generation *g, struct progress *progress) {
     const struct options *o = g->options;
     int64_t logprobs = o->logprobs > 0 ? o->logprobs : 0;
     g->ending = ENDING_LENGTH;
+    g->session.dist.times.phase = TIME_GENERATING;
     while (g->count < o->count) {
         struct choice choice;
         bool stopped;

@@ -107,6 +107,7 @@ static enum status load(struct passkey *p) {
 /* Greedy, as many tokens as the answer has, into answer. Collective(world). */
 static enum status answer_prompt(struct sequence *sequence, int64_t count, int32_t *answer) {
     static const struct sample_options greedy = {.top_p = 1};
+    sequence->model->dist->times.phase = TIME_GENERATING;
     for (int64_t i = 0; i < count; i++) {
         struct choice choice;
         if (i)

@@ -153,6 +153,14 @@ const struct option option_rows[] = {
      "computes as --compute says. Matrices whose rows 32 does not divide, and an embedding table "
      "that is not the head too, stay as with auto; inspect names them.",
      SECTION_RUN, false, take_weights, 0, 0, 0},
+    {"--wire", "f32|bf16", ALL, "f32",
+     "Type in which activations travel between the ranks of a stage. bf16: half the bytes on the "
+     "network; sums are taken in f32 and rounded once more.",
+     SECTION_RUN, false, take_wire, 0, 0, 0},
+    {"--overlap", "auto|on|off", ALL, "auto",
+     "Reads each chunk in two halves, and computes one while the sums of the other are on their "
+     "way between the ranks. auto: where the ranks of a stage are on several nodes.",
+     SECTION_RUN, false, take_overlap, 0, 0, 0},
     {"--threads", "N|auto", ALL, "auto",
      "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "
      "ranks.",
@@ -162,6 +170,10 @@ const struct option option_rows[] = {
      "Writes a report: what was asked, what was understood, results, timings (- for standard "
      "output, and then nothing else goes there).",
      SECTION_REPORT, false, take_text, PLACE(json), 0, 0},
+    {"--timing", NULL, ALL & ~INSPECT, NULL,
+     "Prints, for each rank, the seconds that it computed, communicated and waited. Ranks then "
+     "meet before each exchange, so that waiting can be told from communication.",
+     SECTION_REPORT, false, take_flag, PLACE(timing), 0, 0},
 };
 const int64_t option_row_count = sizeof option_rows / sizeof option_rows[0];
 

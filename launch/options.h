@@ -3,6 +3,7 @@
 #ifndef QUIRE_LAUNCH_OPTIONS_H
 #define QUIRE_LAUNCH_OPTIONS_H
 
+#include "dist/wire.h"
 #include "kernels/compute.h"
 #include "kernels/kv.h"
 #include "kernels/sample.h"
@@ -31,6 +32,9 @@ struct text_part {
     const char *value;
 };
 
+/* Whether a chunk is read in two halves; auto leaves it to the ranks' places. */
+enum overlap { OVERLAP_AUTO, OVERLAP_ON, OVERLAP_OFF, OVERLAP_COUNT };
+
 /* A list of numbers, owned. */
 struct number_list {
     int64_t *values;
@@ -51,10 +55,13 @@ struct options {
     enum kv_type kv;              /* --kv, default bf16 */
     enum compute compute;         /* --compute, default auto */
     enum weights_type weights;    /* --weights, default auto */
+    enum wire wire;               /* --wire, default f32 */
+    enum overlap overlap;         /* --overlap, default auto */
     int64_t threads;              /* --threads; 0: automatic */
     int64_t reserve;              /* --reserve, tokens; -1: the command's own default */
     int64_t length;               /* inspect --length N; 0: the trained context */
     const char *json;             /* --json; "-": stdout */
+    bool timing;                  /* --timing */
     /* generate */
     int64_t count; /* -n, default 128 */
     struct sample_options sample;
@@ -89,5 +96,6 @@ void options_free(struct options *options);
 void options_help(enum command command);
 
 const char *command_name(enum command command);
+const char *overlap_name(enum overlap overlap);
 
 #endif

@@ -175,6 +175,29 @@ enum status take_weights(struct options *options, const struct option *row, cons
     return status_usage(row->name, "found \"%.200s\", expected auto, q8_0 or q4_0", text);
 }
 
+enum status take_wire(struct options *options, const struct option *row, const char *text) {
+    for (enum wire wire = WIRE_F32; wire < WIRE_COUNT; wire++)
+        if (strcmp(text, wire_name(wire)) == 0) {
+            options->wire = wire;
+            return STATUS_OK;
+        }
+    return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);
+}
+
+const char *overlap_name(enum overlap overlap) {
+    static const char *const names[] = {"auto", "on", "off"};
+    return names[overlap];
+}
+
+enum status take_overlap(struct options *options, const struct option *row, const char *text) {
+    for (enum overlap overlap = OVERLAP_AUTO; overlap < OVERLAP_COUNT; overlap++)
+        if (strcmp(text, overlap_name(overlap)) == 0) {
+            options->overlap = overlap;
+            return STATUS_OK;
+        }
+    return status_usage(row->name, "found \"%.200s\", expected auto, on or off", text);
+}
+
 static enum status add_text(struct options *options, struct text_part part) {
     void *texts = options->texts;
     TRY(array_grow(&texts, options->text_count, 1, sizeof part));

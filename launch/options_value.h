@@ -18,7 +18,7 @@ option_take take_auto_number; /* the same, or "auto" for 0 */
 option_take take_numbers;     /* struct number_list, each in [row->min, row->max] */
 option_take take_seed;        /* uint64_t */
 option_take take_temperature, take_top_p;
-option_take take_mesh, take_kv, take_compute, take_weights;
+option_take take_mesh, take_kv, take_compute, take_weights, take_wire, take_overlap;
 option_take take_file, take_prompt, take_stop;
 option_take take_sites, take_layers, take_range, take_commit_every;
 

@@ -12,6 +12,7 @@
 static void read_chunks(struct sequence *s, const int32_t *ids, int64_t count, bool with_losses,
                         float *losses, struct progress *progress, int64_t done_before) {
     int64_t chunk = s->options.chunk;
+    s->model->dist->times.phase = TIME_READING;
     for (int64_t first = 0; first < count; first += chunk) {
         int64_t rest = count - first, T = rest < chunk ? rest : chunk;
         forward_chunk(s, ids + first, T);

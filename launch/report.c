@@ -1,5 +1,7 @@
 #include "launch/report.h"
 
+#include "launch/account.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -100,35 +102,62 @@ static double rate(int64_t tokens, double seconds) {
     return seconds > 0 ? (double)tokens / seconds : 0;
 }
 
+/* The most that a rank spent in collectives, and the most memory that one held. */
+static void most_of(const struct account *accounts, int64_t ranks, double *seconds,
+                    int64_t *bytes) {
+    *seconds = 0;
+    *bytes = 0;
+    for (int64_t rank = 0; rank < ranks; rank++) {
+        const struct account *a = &accounts[rank];
+        double own = 0;
+        for (enum time_phase phase = 0; phase < TIME_PHASES; phase++)
+            own +=
+                a->times.seconds[phase][TIME_COMMUNICATION] + a->times.seconds[phase][TIME_WAITING];
+        *seconds = own > *seconds ? own : *seconds;
+        *bytes = a->peak_bytes > *bytes ? a->peak_bytes : *bytes;
+    }
+}
+
 static void put_timings(struct report *report, const struct session *session,
-                        const struct timings *own, const double longest[5]) {
+                        const struct timings *own, const double longest[4],
+                        const struct account *accounts) {
+    double communication;
+    int64_t peak_bytes, ranks = session->dist.world.size;
+    most_of(accounts, ranks, &communication, &peak_bytes);
     json_t *t = json_object();
     json_object_set_new(t, "loading_s", json_real(longest[0]));
     json_object_set_new(t, "reading_s", json_real(longest[1]));
     json_object_set_new(t, "generating_s", json_real(longest[2]));
     json_object_set_new(t, "total_s", json_real(longest[3]));
-    json_object_set_new(t, "communication_s", json_real(longest[4]));
+    json_object_set_new(t, "communication_s", json_real(communication));
     json_object_set_new(t, "tokens_read", json_integer(own->tokens_read));
     json_object_set_new(t, "reading_tokens_per_s", json_real(rate(own->tokens_read, longest[1])));
     json_object_set_new(t, "tokens_generated", json_integer(own->tokens_generated));
     json_object_set_new(t, "generating_tokens_per_s",
                         json_real(rate(own->tokens_generated, longest[2])));
     json_object_set_new(t, "weight_bytes_read", json_integer(session->bytes_read));
+    json_object_set_new(t, "ranks", account_json(accounts, ranks));
     json_object_set_new(report->root, "timings", t);
+    json_object_set_new(json_object_get(json_object_get(report->root, "understood"), "memory"),
+                        "peak_bytes_per_rank", json_integer(peak_bytes));
 }
 
 enum status report_write(struct report *report, const struct session *session,
                          const struct timings *timings) {
+    struct account *accounts;
     enum status status = STATUS_OK;
-    if (!report->path)
+    if (!report->path && !session->options->timing)
         return status;
-    double longest[5] = {timings->loading, timings->reading, timings->generating, timings->total,
-                         session->dist.seconds_in_collectives};
-    MPI_Allreduce(MPI_IN_PLACE, longest, 5, MPI_DOUBLE, MPI_MAX, session->dist.world.comm);
-    if (report->root) {
-        put_timings(report, session, timings, longest);
+    double longest[4] = {timings->loading, timings->reading, timings->generating, timings->total};
+    MPI_Allreduce(MPI_IN_PLACE, longest, 4, MPI_DOUBLE, MPI_MAX, session->dist.world.comm);
+    TRY(account_gather(session, &accounts));
+    if (session->options->timing && accounts)
+        status = account_print(accounts, session->dist.world.size);
+    if (report->root && status == STATUS_OK) {
+        put_timings(report, session, timings, longest, accounts);
         status = write_file(report);
     }
+    free(accounts);
     return status_agree(session->dist.world.comm, status);
 }
 

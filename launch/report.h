@@ -35,7 +35,7 @@ json_t *report_model(const struct session *session);
 void report_session(struct report *report, const struct session *session,
                     const struct scheme *scheme, int64_t length);
 
-/* Puts "timings" and writes the whole. Collective(world): every rank gives its own seconds (reading
+/* Prints the table of --timing, puts "timings" and writes the whole. Collective(world): every rank gives its own seconds (reading
  * is prefill). A failed write is an error everywhere. */
 struct timings {
     double loading, reading, generating, total;

@@ -137,7 +137,10 @@ static json_t *asked_object(const struct options *o) {
     json_object_set_new(asked, "kv", json_string(kv_type_name(o->kv)));
     json_object_set_new(asked, "compute", json_string(compute_name(o->compute)));
     json_object_set_new(asked, "weights", json_string(weights_type_name(o->weights)));
+    json_object_set_new(asked, "wire", json_string(wire_name(o->wire)));
+    json_object_set_new(asked, "overlap", json_string(overlap_name(o->overlap)));
     json_object_set_new(asked, "threads", number_or_auto(o->threads));
+    json_object_set_new(asked, "timing", json_boolean(o->timing));
     json_object_set_new(asked, "json", text_or_null(o->json));
     put_asked_own(asked, o);
     return asked;
@@ -201,6 +204,8 @@ void report_session(struct report *report, const struct session *s, const struct
     put_scheme(understood, s, scheme, length);
     json_object_set_new(understood, "chunk", json_integer(chunk));
     json_object_set_new(understood, "kv", json_string(kv_type_name(s->options->kv)));
+    json_object_set_new(understood, "wire", json_string(wire_name(s->options->wire)));
+    json_object_set_new(understood, "overlap", json_boolean(s->overlap));
     put_machine(understood, s);
     json_object_set_new(understood, "model", report_model(s));
     json_object_set_new(understood, "memory",

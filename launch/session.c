@@ -56,9 +56,20 @@ static enum status choose_compute(struct session *s) {
     s->compute = compute_choose(s->options->compute, (enum isa)lowest);
     if (compute_has(s->compute, s->isa))
         return STATUS_OK;
-    return status_fail("--compute bf16", "processor",
-                       "found %s on rank %d, expected avx512_bf16 or amx; take --compute f32 or auto",
-                       isa_name(s->isa), s->dist.world.rank);
+    return status_fail(
+        "--compute bf16", "processor",
+        "found %s on rank %d, expected avx512_bf16 or amx; take --compute f32 or auto",
+        isa_name(s->isa), s->dist.world.rank);
+}
+
+/* Within one node's memory a message costs computing time itself, and halves are slower to compute
+ * than the whole: there is nothing to win. */
+static bool choose_overlap(const struct session *s) {
+    int overlap = s->options->overlap == OVERLAP_ON ||
+                  (s->options->overlap == OVERLAP_AUTO && s->dist.spread);
+    overlap = overlap && s->dist.stage.size > 1;
+    MPI_Allreduce(MPI_IN_PLACE, &overlap, 1, MPI_INT, MPI_MAX, s->dist.world.comm);
+    return overlap;
 }
 
 static void warn_crowded(const struct session *s) {
@@ -81,6 +92,8 @@ static enum status open_machine(struct session *s) {
     warn_crowded(s);
     omp_set_num_threads((int)s->threads);
     gemm_init();
+    s->overlap = choose_overlap(s);
+    s->dist.times.apart = s->options->timing || s->options->json;
     return STATUS_OK;
 }
 
@@ -137,6 +150,8 @@ struct sequence_options session_sequence(const struct session *s, bool plain, in
         .compute = s->compute,
         .weights = s->options->weights,
         .isa = s->isa,
+        .wire = s->options->wire,
+        .overlap = s->overlap,
         .capacity = capacity,
         .chunk = chunk,
         .block = KV_BLOCK,

@@ -27,6 +27,7 @@ struct session {
     struct machine machine;
     enum isa isa;
     enum compute compute; /* the same on all ranks */
+    bool overlap;         /* likewise */
     int64_t threads;      /* of this rank */
     int64_t ranks_on_node;
     int64_t bytes_needed;   /* by the rank that needs most, as planned */

@@ -42,6 +42,10 @@ static int column_width(const struct table *table, int64_t column) {
 }
 
 enum status table_print(const struct table *table) {
+    return table_print_to(table, stdout);
+}
+
+enum status table_print_to(const struct table *table, FILE *file) {
     int *widths = calloc((size_t)table->columns, sizeof *widths);
     if (!widths || table->out_of_memory) {
         free(widths);
@@ -51,9 +55,9 @@ enum status table_print(const struct table *table) {
         widths[column] = column_width(table, column);
     for (int64_t i = 0; i < table->count; i++) {
         int64_t column = i % table->columns;
-        printf("%s%*s", column ? "  " : "", widths[column], table->cells[i]);
+        fprintf(file, "%s%*s", column ? "  " : "", widths[column], table->cells[i]);
         if (column == table->columns - 1)
-            putchar('\n');
+            fputc('\n', file);
     }
     free(widths);
     return STATUS_OK;

@@ -6,6 +6,7 @@
 #include "partition/status.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define TABLE_CELL_MAX 32
 
@@ -24,5 +25,6 @@ void table_put(struct table *table, const char *format, ...) __attribute__((form
 
 /* Prints the rows to standard output. Errors: memory, also that of earlier table_put calls. */
 enum status table_print(const struct table *table);
+enum status table_print_to(const struct table *table, FILE *file);
 
 #endif

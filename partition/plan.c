@@ -41,6 +41,12 @@ int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_
     return smaller(every, 1 + (plus(run, block) - 2) / times(sp_size, block));
 }
 
+int64_t plan_sum_room(int64_t n, int64_t ranks) {
+    int64_t slices = times(range_part(n, ranks, 0).count, ranks);
+    int64_t whole = smaller(times(n, ranks), PLAN_SHORT_SUM);
+    return slices > whole ? slices : whole;
+}
+
 /* Blocks per layer and KV head, as cache_open in dist/ has them. */
 static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
                           int64_t sp, const struct plan_request *request) {
@@ -61,6 +67,11 @@ static void add_array(int64_t *bytes, int64_t rows, int64_t width) {
     *bytes = plus(*bytes, times(plus(times(rows, width), 15) / 16, 64));
 }
 
+/* The same for an array of the wire's type. */
+static void add_wire_array(int64_t *bytes, int64_t wire_bytes, int64_t elements) {
+    add_array(bytes, plus(times(elements, wire_bytes), 3) / 4, 1);
+}
+
 /* Width of the widest activations that a product takes. */
 static int64_t plan_widest(const struct shape *shape, const struct share *share) {
     int64_t widest = shape->hidden, heads = share->heads.count * shape->head_dim;
@@ -76,27 +87,31 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     int64_t S = mesh.sp, far = request->scheme.rule == ZONE_GROUPED, split = S > 1;
     int64_t own_q = share->heads.count * d, group_q = share->group_heads.count * d;
     int64_t group_kv = share->kv_heads.count * d, kv_rows = share->kv_rows.count;
-    int64_t rows = times(T, share->group_heads.count), bytes = 0;
+    int64_t rows = times(T, share->group_heads.count), bytes = 0, wire = request->wire_bytes;
+    int64_t R = mesh_stage_ranks(mesh), partial = d + 8 / wire;
     for (int i = 0; i < 3; i++) /* hidden, normed, partial */
         add_array(&bytes, T, D);
-    add_array(&bytes, share->predicts ? 0 : T, D); /* passing */
-    add_array(&bytes, T, own_q);                   /* q_own */
-    add_array(&bytes, T, split * group_q);         /* q_all */
-    add_array(&bytes, T, group_q);                 /* q_near */
-    add_array(&bytes, T, far * group_q);           /* q_far */
-    add_array(&bytes, T, 2 * kv_rows);             /* kv_own */
-    add_array(&bytes, T, split * 2 * kv_rows);     /* kv_send */
-    add_array(&bytes, T, split * 2 * group_kv);    /* kv_all */
-    for (int i = 0; i < 2; i++)                    /* keys, values */
+    add_array(&bytes, share->predicts ? 0 : T, D);                             /* passing */
+    add_array(&bytes, T, own_q);                                               /* q_own */
+    add_array(&bytes, T, group_q);                                             /* q_near */
+    add_array(&bytes, T, far * group_q);                                       /* q_far */
+    add_array(&bytes, T, 2 * kv_rows);                                         /* kv_own */
+    add_wire_array(&bytes, wire, times(T, split * (S * own_q + 2 * kv_rows))); /* exchange_send */
+    add_wire_array(&bytes, wire, times(T, split * (group_q + 2 * group_kv)));  /* exchange_all */
+    for (int i = 0; i < 2; i++)                                                /* keys, values */
         add_array(&bytes, T, split * group_kv);
     add_array(&bytes, T, group_q); /* attended */
     for (int i = 0; i < 2; i++)    /* row_max, row_sum */
         add_array(&bytes, rows, 1);
-    add_array(&bytes, rows, d + 2);                                       /* merge_send */
-    add_array(&bytes, split * times(S, T), share->heads.count * (d + 2)); /* merge_all */
-    add_array(&bytes, T, own_q);                                          /* merged */
-    for (int i = 0; i < 2; i++)                                           /* gate, up */
+    add_wire_array(&bytes, wire, times(rows, split * partial)); /* merge_send */
+    add_wire_array(&bytes, wire, times(split * times(S, T), share->heads.count * partial));
+    add_array(&bytes, T, own_q); /* merged */
+    for (int i = 0; i < 2; i++)  /* gate, up */
         add_array(&bytes, T, share->ffn.count);
+    if (R > 1 && wire == 2) /* sum_send */
+        add_wire_array(&bytes, wire, times(T, D));
+    if (R > 1) /* sum_all, of two halves */
+        add_wire_array(&bytes, wire, times(2, plan_sum_room(times((T + 1) / 2, D), R)));
     add_array(&bytes, T, (far ? 6 : 2) * d / 2);                                       /* tables */
     add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
     if (request->products)
@@ -106,13 +121,8 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     return plus(bytes, positions);
 }
 
-/* A reduction over the stage may hold a second copy of what it reduces, within MPI. */
-static int64_t plan_overhead(const struct shape *shape, struct mesh mesh,
-                             const struct plan_request *request) {
-    int64_t bytes = plus(program_bytes, times(request->threads, thread_bytes));
-    if (mesh_stage_ranks(mesh) > 1)
-        add_array(&bytes, smaller(request->chunk, request->capacity), shape->hidden);
-    return bytes;
+static int64_t plan_overhead(const struct plan_request *request) {
+    return plus(program_bytes, times(request->threads, thread_bytes));
 }
 
 struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
@@ -122,7 +132,7 @@ struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
         .weights = share_weight_bytes(shape, &share, &request->weights),
         .kv = plan_cache(shape, &share, mesh, mesh_place(mesh, rank).sp, request),
         .activations = plan_workspace(shape, &share, mesh, request),
-        .overhead = plan_overhead(shape, mesh, request),
+        .overhead = plan_overhead(request),
     };
     plan.total = plus(plus(plan.weights, plan.kv), plus(plan.activations, plan.overhead));
     return plan;

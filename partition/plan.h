@@ -11,10 +11,11 @@
 
 /* One run, as asked. */
 struct plan_request {
-    int64_t capacity; /* tokens that the KV cache must hold */
-    int64_t chunk;    /* tokens per forward pass, T */
-    int64_t block;    /* tokens per KV block */
-    int64_t kv_bytes; /* per cached element: 4 f32, 2 bf16 */
+    int64_t capacity;   /* tokens that the KV cache must hold */
+    int64_t chunk;      /* tokens per forward pass, T */
+    int64_t block;      /* tokens per KV block */
+    int64_t kv_bytes;   /* per cached element: 4 f32, 2 bf16 */
+    int64_t wire_bytes; /* per element that travels between ranks: 4 f32, 2 bf16 */
     struct weight_format weights;
     bool bf16; /* computed in bf16 */
     /* Bytes that products take besides inputs and outputs, for inputs of up to T tokens and K
@@ -39,6 +40,11 @@ struct plan {
 int64_t plan_kv_blocks(int64_t capacity, int64_t block, int64_t sp_size, int64_t sp);
 int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_t block,
                          int64_t sp_size, int64_t sp);
+
+/* Elements that a rank receives at most while it sums up to n elements over `ranks` ranks: a slice
+ * from each, or, of sums no longer than PLAN_SHORT_SUM together, everything. dist/reduction.h. */
+#define PLAN_SHORT_SUM 16384
+int64_t plan_sum_room(int64_t n, int64_t ranks);
 
 struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
                       const struct plan_request *request);

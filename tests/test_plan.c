@@ -105,6 +105,7 @@ static struct plan_request request_of(enum zone_rule rule, int64_t capacity) {
                                  .chunk = 256,
                                  .block = 64,
                                  .kv_bytes = 4,
+                                 .wire_bytes = 4,
                                  .weights = {.plain_bytes = 4},
                                  .logits_rows = 64,
                                  .threads = 1,
@@ -134,13 +135,13 @@ START_TEST(plan_of_a_known_model) {
     ck_assert_int_eq(p.kv, 32 * INT64_C(4096) * 4 * 2 * 21 * 64);
     /* One token at a time, plain: what is left of the activations can be counted by hand, each
      * array on lines of 16 floats: three of D, q, rotated q, attended and merged of D, k and v of
-     * 2 D, one maximum and one sum for 32 heads, 32 * 130 to merge, gate and up, two tables of 64,
-     * 64 rows of logits; and two positions. */
+     * 2 D, one maximum and one sum for 32 heads, gate and up, two tables of 64, 64 rows of logits; and
+     * two positions. */
     request = request_of(ZONE_ALL_NEAR, 4096);
     request.chunk = 1;
     p = plan_rank(&llama2_7b, one, 0, &request);
     ck_assert_int_eq(p.activations,
-                     4 * (9 * 4096 + 2 * 32 + 32 * 130 + 2 * 11008 + 2 * 64 + 64 * 32000) + 2 * 8);
+                     4 * (9 * 4096 + 2 * 32 + 2 * 11008 + 2 * 64 + 64 * 32000) + 2 * 8);
     /* In bf16: matrices of two bytes, the 65 norms still of four; and the widest input once more in
      * two. */
     request.weights.plain_bytes = 2;
