@@ -13,7 +13,7 @@ static const struct attention_kernel *const kernels_f32[ISA_COUNT] = {
 /* Until the levels with bf16 products have a step of their own, they run in f32. */
 static const struct attention_kernel *const kernels_bf16[ISA_COUNT] = {
     &attention_generic_bf16, &attention_generic_bf16, &attention_generic_bf16, &attention_avx512,
-    &attention_avx512};
+    &attention_amx};
 
 /* A row tile: rows [row, row + rows) of a task against the local blocks [block_first, block_end),
  * which are every one that holds a key the rows see. Its blocks go to `parts` spans; the results of
@@ -37,7 +37,7 @@ struct span {
 struct scratch {
     float *out, *max, *sums, *scores, *far_scores, *correction, *wide;
     int32_t *first, *border, *end;
-    uint16_t *near, *far, *weights; /* where the kernel rounds */
+    uint16_t *near, *far, *weights, *padded; /* where the kernel rounds */
 };
 
 /* One call: what holds for all of it, and everything it allocates. */
@@ -59,6 +59,9 @@ struct job {
  * decoded token's few rows keep all of them busy; and no fewer keys than these. */
 #define SPANS_PER_THREAD 8
 #define SPAN_KEYS 256
+
+/* Rows up to which tiles of 16 by 16 are left to the level below: they would stand mostly empty. */
+#define FEW_ROWS 12
 
 static int64_t min_of(int64_t a, int64_t b) {
     return a < b ? a : b;
@@ -190,7 +193,8 @@ static void span_steps(const struct job *job, const struct span *span,
                                   .far_scores = scratch->far_scores,
                                   .weights = scratch->weights,
                                   .correction = scratch->correction,
-                                  .wide = scratch->wide};
+                                  .wide = scratch->wide,
+                                  .padded = scratch->padded};
     if (grouped)
         step.far = queries->far + tile->row * keys->head_dim;
     for (int64_t b = span->block_first; b < span->block_end; b++) {
@@ -361,10 +365,11 @@ static void *carve(struct carver *c, int64_t elements, int64_t bytes) {
     return at;
 }
 
-/* Bytes of a thread's scratch, laid out at `memory` unless that is NULL. */
+/* Bytes of a thread's scratch, laid out at `memory` unless that is NULL. There is room for whole
+ * groups of STEP_LANES rows, for kernels that do not leave out those behind the last. */
 static int64_t scratch_lay(const struct job *job, char *memory, struct scratch *scratch) {
     struct carver c = {memory, 0};
-    int64_t rows = job->rows_max, keys = job->kernel->keys, stride = stride_of(job->d_max);
+    int64_t rows = round_up(job->rows_max, STEP_LANES), keys = job->kernel->keys, stride = stride_of(job->d_max);
     int64_t rounded = job->kernel->rounds ? round_up(job->d_max, STEP_PAIRS) : 0;
     bool far = job->rule == ATTENTION_GROUPED;
     scratch->out = carve(&c, rows * stride, 4);
@@ -380,6 +385,7 @@ static int64_t scratch_lay(const struct job *job, char *memory, struct scratch *
     scratch->near = carve(&c, rows * rounded, 2);
     scratch->far = carve(&c, far ? rows * rounded : 0, 2);
     scratch->weights = carve(&c, rounded ? rows * keys : 0, 2);
+    scratch->padded = carve(&c, 3 * keys * rounded, 2);
     return c.used;
 }
 
@@ -388,9 +394,13 @@ static void job_run(struct job *job) {
     {
         struct scratch scratch;
         scratch_lay(job, job->scratch + omp_get_thread_num() * job->scratch_size, &scratch);
+        if (job->kernel->open)
+            job->kernel->open();
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < job->span_count; i++)
             span_run(job, job->spans + i, &scratch);
+        if (job->kernel->close)
+            job->kernel->close();
 #pragma omp for schedule(dynamic, 1)
         for (int64_t t = 0; t < job->tile_count; t++)
             if (job->tiles[t].partials)
@@ -402,14 +412,24 @@ static const struct attention_kernel *kernel_choose(enum isa isa, enum compute c
                                                     const struct attention_task *tasks,
                                                     int64_t count) {
     bool rounds = compute == COMPUTE_BF16;
-    for (int64_t i = 0; i < count; i++)
+    int64_t rows = 0;
+    for (int64_t i = 0; i < count; i++) {
         rounds = rounds && tasks[i].keys.type != KV_F32;
+        rows = max_of(rows, tasks[i].queries.rows);
+    }
+    if (rounds && isa == ISA_AMX && rows <= FEW_ROWS)
+        isa = ISA_AVX512_BF16;
     return rounds ? kernels_bf16[isa] : kernels_f32[isa];
 }
 
 bool attention_run(enum isa isa, enum compute compute, enum attention_rule rule, int64_t window,
                    const struct attention_task *tasks, int64_t count) {
-    struct job job = {.kernel = kernel_choose(isa, compute, tasks, count),
+    return attention_run_by(kernel_choose(isa, compute, tasks, count), rule, window, tasks, count);
+}
+
+bool attention_run_by(const struct attention_kernel *kernel, enum attention_rule rule,
+                      int64_t window, const struct attention_task *tasks, int64_t count) {
+    struct job job = {.kernel = kernel,
                       .rule = rule,
                       .window = window,
                       .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};

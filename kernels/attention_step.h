@@ -20,6 +20,7 @@
 #ifndef QUIRE_KERNELS_ATTENTION_STEP_H
 #define QUIRE_KERNELS_ATTENTION_STEP_H
 
+#include "kernels/attention.h"
 #include "kernels/kv.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -61,6 +62,7 @@ struct attention_step {
     uint16_t *weights; /* scratch [rows, keys of the kernel], where the kernel rounds */
     float *correction; /* scratch [rows] */
     float *wide;       /* scratch [keys of the kernel, stride]: keys or values in f32 */
+    uint16_t *padded;  /* scratch [3, keys of the kernel, stride_rounded], where the kernel rounds */
 };
 
 /* A step, with the tiles that it takes. */
@@ -70,9 +72,14 @@ struct attention_kernel {
     bool rounds;        /* bf16 arithmetic */
     /* Rounds n floats to bf16. NULL in f32. */
     void (*round)(int64_t n, const float *x, uint16_t *rounded);
+    void (*open)(void), (*close)(void); /* around a thread's steps; NULL: nothing is needed */
 };
 
 extern const struct attention_kernel attention_generic, attention_avx2, attention_avx512,
-    attention_generic_bf16;
+    attention_generic_bf16, attention_amx;
+
+/* attention_run by this kernel. */
+bool attention_run_by(const struct attention_kernel *kernel, enum attention_rule rule,
+                      int64_t window, const struct attention_task *tasks, int64_t count);
 
 #endif

@@ -16,6 +16,7 @@
  * step, which rounds alike: there a weight differs only where its f32 value lies within rounding of
  * the middle between two of bf16, so that the outputs' mean difference is a small part of that. */
 #include "kernels/attention.h"
+#include "kernels/attention_step.h"
 #include "kernels/elementwise.h"
 #include "kernels/half.h"
 #include "partition/scheme.h"
@@ -63,6 +64,34 @@ static void *allocate(int64_t bytes) {
 }
 
 enum { COMPUTES = COMPUTE_BF16 + 1 };
+
+/* The step of the tiles by itself, whatever the number of rows: compiled for their model in C, and
+ * as it is for the processor. In the place of a level. */
+enum { TILES_MODELLED = ISA_COUNT, TILES_ALONE, VARIANTS };
+extern const struct attention_kernel attention_amx_modelled;
+
+static bool variant_here(int variant, enum compute compute) {
+    if (variant == TILES_MODELLED)
+        return compute == COMPUTE_BF16 && isa_available() >= ISA_AVX512_BF16;
+    if (variant == TILES_ALONE)
+        return compute == COMPUTE_BF16 && isa_available() >= ISA_AMX;
+    return variant <= (int)isa_available();
+}
+
+static const char *variant_name(int variant) {
+    return variant == TILES_MODELLED ? "modelled tiles"
+           : variant == TILES_ALONE  ? "tiles"
+                                     : isa_name((enum isa)variant);
+}
+
+static bool variant_run(int variant, enum compute compute, enum attention_rule rule, int64_t window,
+                        const struct attention_task *tasks, int64_t count) {
+    if (variant == TILES_MODELLED)
+        return attention_run_by(&attention_amx_modelled, rule, window, tasks, count);
+    if (variant == TILES_ALONE)
+        return attention_run_by(&attention_amx, rule, window, tasks, count);
+    return attention_run((enum isa)variant, compute, rule, window, tasks, count);
+}
 
 /* What a case is about. Query heads of one KV head, their tokens [first, first + count) of all
  * `tokens`; far-apart tokens when `gap` > 1. */
@@ -294,7 +323,7 @@ static bool row_sees_part(const struct fixture *f, int64_t r, int64_t part) {
 }
 
 /* Runs a part and puts its rows behind those of the parts before: partials [parts][rows][d + 2]. */
-static void part_run(const struct fixture *f, enum isa isa, enum compute compute, int64_t part,
+static void part_run(const struct fixture *f, int variant, enum compute compute, int64_t part,
                      float *partials) {
     int64_t d = f->c.head_dim, stride = d + 2;
     struct part_cache cache = part_cache_new(f, part);
@@ -305,7 +334,7 @@ static void part_run(const struct fixture *f, enum isa isa, enum compute compute
                                   {f->rows, f->positions, f->query_near,
                                    f->c.rule == ATTENTION_GROUPED ? f->query_far : NULL, out, max,
                                    sum}};
-    REQUIRE(attention_run(isa, compute, f->c.rule, f->c.window, &task, 1));
+    REQUIRE(variant_run(variant, compute, f->c.rule, f->c.window, &task, 1));
     for (int64_t r = 0; r < f->rows; r++) {
         float *partial = partials + (part * f->rows + r) * stride;
         memcpy(partial, out + r * d, (size_t)d * sizeof *out);
@@ -325,11 +354,11 @@ static void part_run(const struct fixture *f, enum isa isa, enum compute compute
 
 static double error_largest[COMPUTES], step_error_largest;
 
-static void case_print(const struct attention_case *c, enum isa isa, enum compute compute) {
+static void case_print(const struct attention_case *c, int variant, enum compute compute) {
     fprintf(stderr,
             "%s %s: rule %d G %lld w %lld tokens %lld first %lld count %lld gap %lld heads %lld "
             "d %lld block %lld parts %lld %s\n",
-            isa_name(isa), compute_name(compute), (int)c->rule, (long long)c->group,
+            variant_name(variant), compute_name(compute), (int)c->rule, (long long)c->group,
             (long long)c->window, (long long)c->tokens, (long long)c->first, (long long)c->count,
             (long long)c->gap, (long long)c->heads, (long long)c->head_dim, (long long)c->block,
             (long long)c->parts, kv_type_name(c->type));
@@ -369,19 +398,20 @@ static void case_check_in(const struct fixture *f, enum compute compute) {
     float *partials = allocate(c->parts * f->rows * (c->head_dim + 2) * 4);
     float *merged = allocate(n * 4), *merged_generic = allocate(n * 4);
     double tolerance = tolerance_of(c, compute);
-    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
-        if (isa > ISA_GENERIC && compute == COMPUTE_BF16)
+    for (int variant = ISA_GENERIC; variant < VARIANTS; variant++) {
+        if (!variant_here(variant, compute) ||
+            (variant > ISA_GENERIC && variant < ISA_COUNT && compute == COMPUTE_BF16))
             continue;
         for (int64_t part = 0; part < c->parts; part++)
-            part_run(f, isa, compute, part, partials);
+            part_run(f, variant, compute, part, partials);
         double error = case_error(f, compute, partials, merged), difference = 0;
-        if (isa == ISA_GENERIC)
+        if (variant == ISA_GENERIC)
             memcpy(merged_generic, merged, (size_t)n * sizeof *merged);
         for (int64_t i = 0; i < n; i++)
             difference += fabsf(merged[i] - merged_generic[i]) / f->value_largest / (float)n;
         bool right = error <= tolerance && difference <= STEP_TOLERANCE * fmax(1, c->scale);
         if (!right)
-            case_print(c, isa, compute);
+            case_print(c, variant, compute);
         ck_assert_msg(right, "off by %g, allowed %g; from the portable step by %g in the mean",
                       error, tolerance, difference);
         error_largest[compute] = fmax(error_largest[compute], error / fmax(1, c->scale));

@@ -1,0 +1,308 @@
+/* The step of bf16 arithmetic on the tiles of AMX, for many rows.
+ *
+ * Scores and values are the same product of tiles, a block of 2 x 2 registers of 16 x 16 sums:
+ *
+ *     c[r, n] (+)= sum_k a[r, k] b[k, n],   a [rows, K] in bf16, b in tiles of 32 k by 16 n
+ *
+ * for the scores a = queries, k = dimensions, n = keys; for the output a = weights, k = keys, n =
+ * dimensions. A tile of b is 16 rows of pairs of k: a group of keys [d/2][16][2] and 16 pairs of
+ * values [d][2] are such rows already. What does not fill its tiles, a head_dim that is no multiple
+ * of 32 and an odd number of groups, is copied once in a step, with zeros behind.
+ *
+ * 32 rows at a time go through the whole step, so that their scores and weights stay in the first
+ * cache; the keys and values come from the second for all rows but the first 32, for which each
+ * step asks ahead for those of the next.
+ *
+ * Decoding gains nothing from this: a token's few rows would leave most of a tile empty, and wait
+ * for the memory that every key is read from once. attention.c gives few rows to the step of
+ * AVX-512-BF16. */
+#include "kernels/amx_tile.h"
+#include "kernels/attention_step.h"
+#include "kernels/attention_vector_bf16.h"
+#include "kernels/gemm_bf16.h"
+
+#include <string.h>
+
+#define PASS_ROWS 32
+#define TILE_LANES 16 /* rows and columns of a register of sums */
+#define TILE_DEPTH 32 /* k of a product of two registers */
+
+/* Eight full registers: four of sums, two of a, two of b. */
+static void tiles_open(void) {
+    struct tile_config config = {.palette = 1};
+    for (int t = 0; t < 8; t++) {
+        config.rows[t] = TILE_ROWS;
+        config.row_bytes[t] = TILE_ROW_BYTES;
+    }
+    tile_configure(&config);
+}
+
+static void tiles_close(void) {
+    tile_release();
+}
+
+/* Strides in elements. */
+struct product {
+    int64_t K; /* in tiles */
+    const uint16_t *a;
+    int64_t a_stride;
+    const uint16_t *b; /* the tile of k and n at b + k * b_deeper + n * b_across, */
+    int64_t b_stride;  /* its rows so far apart */
+    int64_t b_deeper, b_across;
+    float *c;
+    int64_t c_stride;
+    bool adds; /* false: c is overwritten */
+};
+
+/* `down` x `across` registers of sums; constants where this is inlined. */
+INLINE void block_load(const int down, const int across, const struct product *p) {
+    const float *below = p->c + TILE_LANES * p->c_stride;
+    int64_t stride = p->c_stride * (int64_t)sizeof *p->c;
+    tile_load(0, p->c, stride);
+    if (across > 1)
+        tile_load(1, p->c + TILE_LANES, stride);
+    if (down > 1)
+        tile_load(2, below, stride);
+    if (down > 1 && across > 1)
+        tile_load(3, below + TILE_LANES, stride);
+}
+
+INLINE void block_zero(const int down, const int across) {
+    tile_zero(0);
+    if (across > 1)
+        tile_zero(1);
+    if (down > 1)
+        tile_zero(2);
+    if (down > 1 && across > 1)
+        tile_zero(3);
+}
+
+INLINE void block_store(const int down, const int across, const struct product *p) {
+    float *below = p->c + TILE_LANES * p->c_stride;
+    int64_t stride = p->c_stride * (int64_t)sizeof *p->c;
+    tile_store(0, p->c, stride);
+    if (across > 1)
+        tile_store(1, p->c + TILE_LANES, stride);
+    if (down > 1)
+        tile_store(2, below, stride);
+    if (down > 1 && across > 1)
+        tile_store(3, below + TILE_LANES, stride);
+}
+
+INLINE void block_run(const int down, const int across, const struct product *p) {
+    const int64_t a_stride = p->a_stride * 2, b_stride = p->b_stride * 2; /* bytes */
+    const uint16_t *a = p->a, *b = p->b;
+    if (p->adds)
+        block_load(down, across, p);
+    else
+        block_zero(down, across);
+    for (int64_t k = 0; k < p->K; k++) {
+        tile_load(4, a, a_stride);
+        tile_load(6, b, b_stride);
+        tile_dot(0, 4, 6);
+        if (across > 1) {
+            tile_load(7, b + p->b_across, b_stride);
+            tile_dot(1, 4, 7);
+        }
+        if (down > 1) {
+            tile_load(5, a + TILE_LANES * p->a_stride, a_stride);
+            tile_dot(2, 5, 6);
+        }
+        if (down > 1 && across > 1)
+            tile_dot(3, 5, 7);
+        a += TILE_DEPTH;
+        b += p->b_deeper;
+    }
+    block_store(down, across, p);
+}
+
+/* A product of at most PASS_ROWS rows by `columns` registers. */
+static void product_run(const struct product *whole, int64_t rows, int64_t columns) {
+    bool tall = rows > TILE_LANES;
+    struct product p = *whole;
+    for (int64_t n = 0; n < columns; n += 2) {
+        if (tall && n + 1 < columns)
+            block_run(2, 2, &p);
+        else if (tall)
+            block_run(2, 1, &p);
+        else if (n + 1 < columns)
+            block_run(1, 2, &p);
+        else
+            block_run(1, 1, &p);
+        p.b += 2 * p.b_across;
+        p.c += 2 * TILE_LANES;
+    }
+}
+
+/* Keys and values as the tiles take them: the cache's own, or padded copies. */
+struct operands {
+    const uint16_t *near, *far; /* groups of [depth/2][16][2] */
+    int64_t depth;
+    const uint16_t *values; /* pairs of keys, each [stride][2] */
+    int64_t stride;
+};
+
+static int64_t round_up(int64_t x, int64_t multiple) {
+    return (x + multiple - 1) / multiple * multiple;
+}
+
+/* Groups [first, end), each padded to `depth` dimensions, at the same places of a wider array. */
+static const uint16_t *keys_pad(const struct attention_step *s, const uint16_t *keys, int64_t first,
+                                int64_t end, int64_t depth, uint16_t *to) {
+    int64_t size = s->head_dim * KV_GROUP, padded = depth * KV_GROUP;
+    for (int64_t g = first; g < end; g++) {
+        memcpy(to + g * padded, keys + g * size, (size_t)size * sizeof *to);
+        memset(to + g * padded + size, 0, (size_t)(padded - size) * sizeof *to);
+    }
+    return to;
+}
+
+/* All pairs of the tile, padded to whole rows of registers across and down. */
+static const uint16_t *values_pad(const struct attention_step *s, int64_t stride, uint16_t *to) {
+    const uint16_t *from = s->values;
+    int64_t pairs = round_up(s->keys, KV_GROUP) / 2, all = round_up(s->keys, TILE_DEPTH) / 2;
+    int64_t size = 2 * s->head_dim, padded = 2 * stride;
+    for (int64_t j = 0; j < pairs; j++) {
+        memcpy(to + j * padded, from + j * size, (size_t)size * sizeof *to);
+        memset(to + j * padded + size, 0, (size_t)(padded - size) * sizeof *to);
+    }
+    memset(to + pairs * padded, 0, (size_t)((all - pairs) * padded) * sizeof *to);
+    return to;
+}
+
+static struct operands operands_of(const struct attention_step *s) {
+    struct operands o = {.near = s->keys_near,
+                         .far = s->keys_far,
+                         .depth = round_up(s->head_dim, TILE_DEPTH),
+                         .values = s->values,
+                         .stride = s->stride};
+    int64_t groups = (s->keys + KV_GROUP - 1) / KV_GROUP, room = STEP_KEYS * o.depth;
+    if (o.depth != s->head_dim) {
+        o.near = keys_pad(s, o.near, s->near_group, groups, o.depth, s->padded);
+        o.far = keys_pad(s, o.far, 0, s->far_groups, o.depth, s->padded + room);
+    }
+    if (o.stride != s->head_dim || groups % 2 != 0)
+        o.values = values_pad(s, o.stride, s->padded + 2 * room);
+    return o;
+}
+
+/* Scores of all rows and the keys of groups [first, end). */
+static void scores_compute(const struct attention_step *s, int64_t depth, const uint16_t *queries,
+                           const uint16_t *keys, int64_t first, int64_t end, float *scores) {
+    if (first >= end)
+        return;
+    struct product p = {.K = depth / TILE_DEPTH,
+                        .a = queries,
+                        .a_stride = s->stride_rounded,
+                        .b = keys + first * depth * KV_GROUP,
+                        .b_stride = 2 * KV_GROUP,
+                        .b_deeper = TILE_DEPTH * KV_GROUP,
+                        .b_across = depth * KV_GROUP,
+                        .c = scores + first * KV_GROUP,
+                        .c_stride = STEP_KEYS};
+    product_run(&p, s->rows, end - first);
+}
+
+static void row_correct(const struct attention_step *s, int64_t r) {
+    const __m512 correction = _mm512_set1_ps(s->correction[r]);
+    for (int64_t i = 0; i < s->stride; i += 16) {
+        float *out = s->out + r * s->stride + i;
+        _mm512_store_ps(out, _mm512_mul_ps(_mm512_load_ps(out), correction));
+    }
+}
+
+static void values_add(const struct attention_step *s, const struct operands *o, int64_t groups) {
+    struct product p = {.K = (groups + 1) / 2,
+                        .a = s->weights,
+                        .a_stride = STEP_KEYS,
+                        .b = o->values,
+                        .b_stride = 2 * o->stride,
+                        .b_deeper = TILE_DEPTH * o->stride,
+                        .b_across = 2 * TILE_LANES,
+                        .c = s->out,
+                        .c_stride = s->stride,
+                        .adds = true};
+    for (int64_t r = 0; r < s->rows; r++)
+        if (s->correction[r] != 1)
+            row_correct(s, r);
+    product_run(&p, s->rows, s->stride / TILE_LANES);
+}
+
+/* The step's rows [row, row + rows) as a step of their own, with the keys that they see. */
+static struct attention_step pass_of(const struct attention_step *s, int64_t row, int64_t rows) {
+    struct attention_step pass = *s;
+    pass.rows = rows;
+    pass.near_rounded += row * s->stride_rounded;
+    pass.out += row * s->stride;
+    pass.max += row;
+    pass.sums += row * STEP_LANES;
+    if (s->far_groups > 0)
+        pass.far_rounded += row * s->stride_rounded;
+    if (!s->masked)
+        return pass;
+    pass.first += row;
+    pass.border += row;
+    pass.end += row;
+    int64_t keys = 0, far = 0, near = s->keys;
+    for (int64_t r = 0; r < rows; r++) {
+        if (pass.first[r] >= pass.end[r])
+            continue;
+        keys = pass.end[r] > keys ? pass.end[r] : keys;
+        far = pass.border[r] > far ? pass.border[r] : far;
+        near = pass.border[r] < near ? pass.border[r] : near;
+    }
+    pass.keys = keys;
+    pass.near_group = near / KV_GROUP;
+    if (s->far_groups > 0)
+        pass.far_groups = (far + KV_GROUP - 1) / KV_GROUP;
+    return pass;
+}
+
+/* Asks for bytes [part / parts, (part + 1) / parts) behind `from`. */
+static void fetch_ahead(const void *from, int64_t bytes, int64_t part, int64_t parts) {
+    for (int64_t at = bytes * part / parts / 64 * 64; at < bytes * (part + 1) / parts; at += 64)
+        _mm_prefetch((const char *)from + at, _MM_HINT_T1);
+}
+
+/* Row by row, that the lines asked for come in between: those of the next tile, if the tiles go on
+ * side by side. */
+static void rows_weigh(const struct attention_step *s, int64_t groups, int64_t row, int64_t rows) {
+    int64_t bytes = groups * KV_GROUP * s->head_dim * 2;
+    const char *keys = s->far_groups > 0 ? s->keys_far : s->keys_near, *values = s->values;
+    for (int64_t r = 0; r < s->rows; r++) {
+        fetch_ahead(keys + bytes, bytes, row + r, rows);
+        fetch_ahead(values + bytes, bytes, row + r, rows);
+        row_weigh(s, r, groups);
+    }
+}
+
+static void step_run(const struct attention_step *s) {
+    struct operands o = operands_of(s);
+    for (int64_t row = 0; row < s->rows; row += PASS_ROWS) {
+        struct attention_step pass =
+            pass_of(s, row, s->rows - row < PASS_ROWS ? s->rows - row : PASS_ROWS);
+        int64_t groups = (pass.keys + KV_GROUP - 1) / KV_GROUP;
+        bool all_far = !pass.masked && pass.far_groups > 0;
+        if (groups == 0)
+            continue;
+        scores_compute(&pass, o.depth, pass.far_rounded, o.far, 0, pass.far_groups,
+                       all_far ? pass.scores : pass.far_scores);
+        scores_compute(&pass, o.depth, pass.near_rounded, o.near, pass.near_group, groups,
+                       pass.scores);
+        rows_weigh(&pass, groups, row, s->rows);
+        values_add(&pass, &o, groups);
+    }
+}
+
+#ifdef QUIRE_TILES
+const struct attention_kernel attention_amx_modelled =
+#else
+const struct attention_kernel attention_amx =
+#endif
+    {.run = step_run,
+     .open = tiles_open,
+     .close = tiles_close,
+     .rows = 4 * PASS_ROWS,
+     .keys = STEP_KEYS,
+     .rounds = true,
+     .round = gemm_round};
