@@ -699,13 +699,13 @@ END_TEST
 
 /* Runs one token's row after `poison` was put into a value of the inputs; whether the output is
  * finite. */
-static bool finite_after(enum isa isa, float *poisoned, float poison, struct fixture *f,
-                         int64_t row) {
+static bool finite_after(int variant, enum compute compute, float *poisoned, float poison,
+                         struct fixture *f, int64_t row) {
     float kept = *poisoned;
     *poisoned = poison;
     float *partials = allocate(f->rows * (f->c.head_dim + 2) * 4);
     float *merged = allocate(f->c.head_dim * 4);
-    part_run(f, isa, COMPUTE_F32, 0, partials);
+    part_run(f, variant, compute, 0, partials);
     attention_merge(partials + row * (f->c.head_dim + 2), 1, 0, f->c.head_dim, merged);
     bool finite = all_finite(merged, f->c.head_dim);
     *poisoned = kept;
@@ -714,60 +714,74 @@ static bool finite_after(enum isa isa, float *poisoned, float poison, struct fix
     return finite;
 }
 
+static void poison_check(struct fixture *f, int variant, enum compute compute) {
+    int64_t d = f->c.head_dim, row = 7, near = 155 * d, far = 20 * d;
+    REQUIRE(finite_after(variant, compute, f->query_near, f->query_near[0], f, row));
+    REQUIRE(!finite_after(variant, compute, f->query_near + row * d + 3, NAN, f, row));
+    REQUIRE(!finite_after(variant, compute, f->query_far + row * d + d - 1, NAN, f, row));
+    REQUIRE(!finite_after(variant, compute, f->query_far + row * d + d - 1, INFINITY, f, row));
+    REQUIRE(!finite_after(variant, compute, f->key_near + near + 1, NAN, f, row));
+    REQUIRE(!finite_after(variant, compute, f->key_far + far + d - 2, NAN, f, row));
+    REQUIRE(!finite_after(variant, compute, f->values + near, NAN, f, row));
+    REQUIRE(!finite_after(variant, compute, f->values + far + 5, INFINITY, f, row));
+    /* The other rows' queries are not this row's business. */
+    REQUIRE(finite_after(variant, compute, f->query_near + 3, NAN, f, row));
+}
+
 /* A NaN, or an infinity that meets it, must come out, wherever it comes in. */
 START_TEST(not_finite_comes_out) {
-    struct fixture *f = fixture_new((struct attention_case){.rule = ATTENTION_GROUPED,
-                                                            .group = 3,
-                                                            .window = 20,
-                                                            .tokens = 200,
-                                                            .first = 150,
-                                                            .count = 20,
-                                                            .gap = 1,
-                                                            .heads = 1,
-                                                            .head_dim = 32,
-                                                            .block = 32,
-                                                            .parts = 1,
-                                                            .type = KV_F32,
-                                                            .scale = 2});
-    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
-        int64_t row = 7, near = 155 * 32, far = 20 * 32;
-        REQUIRE(finite_after(isa, f->query_near, f->query_near[0], f, row));
-        REQUIRE(!finite_after(isa, f->query_near + row * 32 + 3, NAN, f, row));
-        REQUIRE(!finite_after(isa, f->query_far + row * 32 + 31, NAN, f, row));
-        REQUIRE(!finite_after(isa, f->query_far + row * 32 + 31, INFINITY, f, row));
-        REQUIRE(!finite_after(isa, f->key_near + near + 1, NAN, f, row));
-        REQUIRE(!finite_after(isa, f->key_far + far + 30, NAN, f, row));
-        REQUIRE(!finite_after(isa, f->values + near, NAN, f, row));
-        REQUIRE(!finite_after(isa, f->values + far + 5, INFINITY, f, row));
-        /* The other rows' queries are not this row's business. */
-        REQUIRE(finite_after(isa, f->query_near + 3, NAN, f, row));
+    static const int64_t dims[] = {32, 12};
+    for (int i = 0; i < 4; i++) {
+        enum compute compute = i % 2 ? COMPUTE_BF16 : COMPUTE_F32;
+        struct fixture *f = fixture_new((struct attention_case){.rule = ATTENTION_GROUPED,
+                                                                .group = 3,
+                                                                .window = 20,
+                                                                .tokens = 200,
+                                                                .first = 150,
+                                                                .count = 20,
+                                                                .gap = 1,
+                                                                .heads = 1,
+                                                                .head_dim = dims[i / 2],
+                                                                .block = 32,
+                                                                .parts = 1,
+                                                                .type = i % 2 ? KV_BF16 : KV_F32,
+                                                                .scale = 2});
+        for (int variant = ISA_GENERIC; variant < VARIANTS; variant++)
+            if (variant_here(variant, compute))
+                poison_check(f, variant, compute);
+        fixture_free(f);
     }
-    fixture_free(f);
 }
 END_TEST
 
 /* Scores of -infinity alone, which finite inputs reach by overflow, are no weights at all. */
+static void overflow_check(int variant, enum compute compute) {
+    float query[2] = {3e38f, 0}, key[2] = {-3e38f, 0}, out[2], max, sum, merged[2];
+    float keys[2 * 16] = {0}, values[2 * 16] = {0}, partial[4];
+    enum kv_type type = compute == COMPUTE_BF16 ? KV_BF16 : KV_F32;
+    int64_t position = 0;
+    kv_put_key(type, keys, 0, 2, key);
+    struct attention_task task = {{.type = type,
+                                   .head_dim = 2,
+                                   .block = 16,
+                                   .parts = 1,
+                                   .tokens = 1,
+                                   .keys_near = keys,
+                                   .ring_near = 1,
+                                   .values = values,
+                                   .ring_values = 1},
+                                  {1, &position, query, NULL, out, &max, &sum}};
+    REQUIRE(variant_run(variant, compute, ATTENTION_ALL_NEAR, 1, &task, 1));
+    memcpy(partial, (float[]){out[0], out[1], max, sum}, sizeof partial);
+    attention_merge(partial, 1, 4, 2, merged);
+    REQUIRE(!all_finite(merged, 2));
+}
+
 START_TEST(overflow_comes_out) {
-    for (enum isa isa = ISA_GENERIC; isa <= isa_available(); isa++) {
-        float query[2] = {3e38f, 0}, key[2] = {-3e38f, 0}, out[2], max, sum, merged[2];
-        float keys[2 * 16] = {0}, values[2 * 16] = {0}, partial[4];
-        int64_t position = 0;
-        kv_put_key(KV_F32, keys, 0, 2, key);
-        struct attention_task task = {{.type = KV_F32,
-                                       .head_dim = 2,
-                                       .block = 16,
-                                       .parts = 1,
-                                       .tokens = 1,
-                                       .keys_near = keys,
-                                       .ring_near = 1,
-                                       .values = values,
-                                       .ring_values = 1},
-                                      {1, &position, query, NULL, out, &max, &sum}};
-        REQUIRE(attention_run(isa, COMPUTE_F32, ATTENTION_ALL_NEAR, 1, &task, 1));
-        memcpy(partial, (float[]){out[0], out[1], max, sum}, sizeof partial);
-        attention_merge(partial, 1, 4, 2, merged);
-        REQUIRE(!all_finite(merged, 2));
-    }
+    for (int variant = ISA_GENERIC; variant < VARIANTS; variant++)
+        for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
+            if (variant_here(variant, compute))
+                overflow_check(variant, compute);
 }
 END_TEST
 
@@ -794,6 +808,8 @@ int main(void) {
     for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
         if (isa > isa_available())
             printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
+    if (!variant_here(TILES_MODELLED, COMPUTE_BF16))
+        printf("SKIP: modelled tiles (this processor does not have avx512_bf16)\n");
     const TTest *const tests[] = {positions_of_the_check_table,
                                   shapes,
                                   text_lengths,
