@@ -1,5 +1,5 @@
 /* The products of both types of weights against sums in double, on every number of tokens that
- * takes another way through them. */
+ * takes another way through them. One run tests one level, that of QUIRE_ISA. */
 #include "kernels/compute.h"
 #include "kernels/gemm.h"
 #include "kernels/gemm_bf16.h"
@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
 
 static uint64_t random_state;
 
@@ -160,7 +161,8 @@ static bool has_bf16(void) {
     isa_chosen(&isa);
     if (compute_has(COMPUTE_BF16, isa))
         return true;
-    printf("SKIP: bf16 products (found %s)\n", isa_name(isa));
+    if (isa == isa_available())
+        printf("SKIP: bf16 products (found %s)\n", isa_name(isa));
     return false;
 }
 
@@ -252,12 +254,30 @@ START_TEST(gemm_core_choice) {
 }
 END_TEST
 
+/* QUIRE_ISA limits both libraries: what the processor has beyond it is not used. */
+START_TEST(libraries_at_the_level) {
+    static const dnnl_cpu_isa_t levels[ISA_COUNT] = {
+        dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_avx512_core,
+        dnnl_cpu_isa_avx512_core_bf16, dnnl_cpu_isa_avx512_core_amx};
+    enum isa isa;
+    isa_chosen(&isa);
+    ck_assert_int_eq(dnnl_get_effective_cpu_isa(), levels[isa]);
+    ck_assert_ptr_null(gemm_core_wanted());
+}
+END_TEST
+
 int main(void) {
+    enum isa isa;
+    if (!isa_chosen(&isa)) {
+        printf("SKIP: products at %s (this processor does not have it)\n", getenv("QUIRE_ISA"));
+        return 77;
+    }
     gemm_init();
     Suite *suite = suite_create("gemm");
     suite_add(suite, "gemm",
               (const TTest *const[]){f32_products, bf16_products, many_sizes,
-                                     activations_are_rounded, gemm_core_choice, NULL});
+                                     activations_are_rounded, gemm_core_choice,
+                                     libraries_at_the_level, NULL});
     int result = suite_run(suite);
     gemm_close();
     return result;
