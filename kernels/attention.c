@@ -10,10 +10,9 @@
 static const struct attention_kernel *const kernels_f32[ISA_COUNT] = {
     &attention_generic, &attention_avx2, &attention_avx512, &attention_avx512, &attention_avx512};
 
-/* Until the levels with bf16 products have a step of their own, they run in f32. */
 static const struct attention_kernel *const kernels_bf16[ISA_COUNT] = {
-    &attention_generic_bf16, &attention_generic_bf16, &attention_generic_bf16, &attention_avx512,
-    &attention_amx};
+    &attention_generic_bf16, &attention_generic_bf16, &attention_generic_bf16,
+    &attention_avx512_bf16, &attention_amx};
 
 /* A row tile: rows [row, row + rows) of a task against the local blocks [block_first, block_end),
  * which are every one that holds a key the rows see. Its blocks go to `parts` spans; the results of
@@ -131,12 +130,30 @@ static int span_order(const void *a, const void *b) {
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* Sets the zones of a step whose rows all see all of its keys in one zone, which the first and the
+ * last row tell, for positions do not decrease. False where that is not so. */
+static bool step_alike(const struct job *job, const int64_t *positions, int64_t token,
+                       struct attention_step *step) {
+    bool all_far =
+        job->rule == ATTENTION_GROUPED && positions[0] - job->window + 1 - token >= step->keys;
+    bool all_near =
+        job->rule == ATTENTION_ALL_NEAR || positions[step->rows - 1] - job->window < token;
+    if (step->keys % KV_GROUP != 0 || positions[0] + 1 - token < step->keys ||
+        (!all_far && !all_near))
+        return false;
+    step->masked = false;
+    step->far_groups = all_far ? step->keys / KV_GROUP : 0;
+    step->near_group = step->far_groups;
+    return true;
+}
+
 /* Which of the step's keys, the global tokens from `token` on, the rows see and in which zone.
  * False when none sees any. */
 static bool step_zones(const struct job *job, const int64_t *positions, int64_t token,
                        const struct scratch *scratch, struct attention_step *step) {
+    if (step_alike(job, positions, token, step))
+        return true;
     int64_t seen = 0, far_end = 0, near_first = step->keys;
-    bool alike = step->keys % KV_GROUP == 0;
     for (int64_t r = 0; r < step->rows; r++) {
         int64_t end = clamp(positions[r] + 1 - token, step->keys), border = 0;
         if (job->rule != ATTENTION_ALL_NEAR)
@@ -150,10 +167,8 @@ static bool step_zones(const struct job *job, const int64_t *positions, int64_t 
             far_end = max_of(far_end, border);
         if (border < end)
             near_first = min_of(near_first, border);
-        alike = alike && first == 0 && end == step->keys && border == scratch->border[0] &&
-                (border == 0 || border == end);
     }
-    step->masked = !alike;
+    step->masked = true;
     step->keys = seen;
     step->far_groups = (far_end + KV_GROUP - 1) / KV_GROUP;
     step->near_group = near_first / KV_GROUP;

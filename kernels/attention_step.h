@@ -76,7 +76,7 @@ struct attention_kernel {
 };
 
 extern const struct attention_kernel attention_generic, attention_avx2, attention_avx512,
-    attention_generic_bf16, attention_amx;
+    attention_generic_bf16, attention_avx512_bf16, attention_amx;
 
 /* attention_run by this kernel. */
 bool attention_run_by(const struct attention_kernel *kernel, enum attention_rule rule,

@@ -1,10 +1,14 @@
-/* How fast the attention kernels go: for each level, head_dim and number of threads
+/* How fast the attention kernels go, beside what the machine can do, measured in the same run:
  *
- *     prefill  512 rows (the 128 last tokens, 4 heads to one KV head) over 8,192 keys, plain and
+ *     prefill  1,024 rows (the 256 last tokens, 4 heads to one KV head) over 8,192 keys, plain and
  *              grouped (w = 1024, G = 8), in GFLOP/s, 4 d operations for each row and key it sees;
- *     decode   one token (4 rows to a KV head) over 16,384 keys, in GB/s of keys and values read.
+ *     decode   one token over 16,384 keys, with many rows to a KV head and few, in GB/s of keys and
+ *              values read.
  *
- * usage: bench_attention [threads ...]     (1 2) */
+ * For the highest level, in each arithmetic and cache type; with --all for every level. Numbers are
+ * medians; plain and grouped take turns, for the machine's speed drifts.
+ *
+ * usage: bench_attention [--all] [threads ...]     (1 2) */
 #include "kernels/attention.h"
 
 #include <omp.h>
@@ -12,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADS = 4, BLOCK = 128, REPEATS = 7 };
+enum { HEADS = 4, BLOCK = 128, REPEATS = 9 };
 
 static void *allocate(int64_t bytes) {
     void *memory = aligned_alloc(64, (size_t)(bytes + 63) / 64 * 64);
@@ -24,16 +28,14 @@ static void *allocate(int64_t bytes) {
 }
 
 /* Numbers in (-1, 1), the same in every run. */
-static void fill(enum kv_type type, void *x, int64_t n) {
+static float *random_floats(int64_t n) {
+    float *x = allocate(n * 4);
     uint64_t state = 1;
     for (int64_t i = 0; i < n; i++) {
         state = state * 6364136223846793005u + 1442695040888963407u;
-        float f = (float)(int32_t)(state >> 32) * 0x1p-31f;
-        if (type == KV_F32)
-            ((float *)x)[i] = f;
-        else
-            memcpy((char *)x + 2 * i, (char *)&f + 2, 2);
+        x[i] = (float)(int32_t)(state >> 32) * 0x1p-31f;
     }
+    return x;
 }
 
 /* KV heads with their cache and the queries of the last tokens. */
@@ -43,96 +45,145 @@ struct load {
     struct attention_task *tasks;
 };
 
-static struct load load_new(enum kv_type type, int64_t count, int64_t rows, int64_t d,
-                            int64_t tokens) {
+static struct load load_new(enum kv_type type, int64_t count, int64_t heads, int64_t rows,
+                            int64_t d, int64_t tokens) {
     struct load load = {count, rows, d, tokens, type, allocate(count * 256)};
-    int64_t elements = tokens * d;
+    int64_t bytes = tokens * d * kv_type_bytes(type);
+    float *x = random_floats(2 * rows * d > d ? 2 * rows * d : d);
     for (int64_t i = 0; i < count; i++) {
-        char *arrays = allocate(3 * elements * kv_type_bytes(type));
-        float *rows_memory = allocate(rows * (3 * d + 2) * 4);
-        int64_t *positions = allocate(rows * 8), bytes = elements * kv_type_bytes(type);
-        fill(type, arrays, 3 * elements);
-        fill(KV_F32, rows_memory, rows * 2 * d);
+        char *arrays = allocate(3 * bytes);
+        for (int64_t t = 0; t < 2 * tokens; t++) {
+            float *row = x + t * 37 % rows * d;
+            char *block = arrays + t / BLOCK * BLOCK * d * kv_type_bytes(type);
+            kv_put_key(type, block, t % BLOCK, d, row);
+            if (t < tokens)
+                kv_put_value(type, block + 2 * bytes, t % BLOCK, d, row);
+        }
+        float *results = allocate(rows * (d + 2) * 4);
+        int64_t *positions = allocate(rows * 8);
         for (int64_t r = 0; r < rows; r++)
-            positions[r] = tokens - rows / HEADS + r / HEADS;
-        load.tasks[i] = (struct attention_task){
-            {.type = type,
-             .head_dim = d,
-             .block = BLOCK,
-             .parts = 1,
-             .tokens = tokens,
-             .keys_near = arrays,
-             .ring_near = tokens / BLOCK,
-             .keys_far = arrays + bytes,
-             .values = arrays + 2 * bytes,
-             .ring_values = tokens / BLOCK},
-            {rows, positions, rows_memory, rows_memory + rows * d, rows_memory + rows * 2 * d,
-             rows_memory + rows * 3 * d, rows_memory + rows * (3 * d + 1)}};
+            positions[r] = tokens - rows / heads + r / heads;
+        load.tasks[i] = (struct attention_task){{.type = type,
+                                                 .head_dim = d,
+                                                 .block = BLOCK,
+                                                 .parts = 1,
+                                                 .tokens = tokens,
+                                                 .keys_near = arrays,
+                                                 .ring_near = tokens / BLOCK,
+                                                 .keys_far = arrays + bytes,
+                                                 .values = arrays + 2 * bytes,
+                                                 .ring_values = tokens / BLOCK},
+                                                {rows, positions, x, x + rows * d, results,
+                                                 results + rows * d, results + rows * (d + 1)}};
     }
     return load;
 }
 
 static void load_free(struct load *load) {
+    free((void *)load->tasks[0].queries.near);
     for (int64_t i = 0; i < load->count; i++) {
         free((void *)load->tasks[i].keys.keys_near);
-        free((void *)load->tasks[i].queries.near);
+        free(load->tasks[i].queries.out);
         free((void *)load->tasks[i].queries.positions);
     }
     free(load->tasks);
 }
 
-/* Seconds of the fastest of several runs. */
-static double load_time(const struct load *load, enum isa isa, enum attention_rule rule) {
-    double best = 1e9;
-    for (int i = 0; i < REPEATS; i++) {
-        double start = omp_get_wtime();
-        if (!attention_run(isa, COMPUTE_F32, rule, 1024, load->tasks, load->count))
-            exit(EXIT_FAILURE);
-        double time = omp_get_wtime() - start;
-        best = time < best ? time : best;
-    }
-    return best;
+static double load_time(const struct load *load, enum isa isa, enum compute compute,
+                        enum attention_rule rule) {
+    double start = omp_get_wtime();
+    if (!attention_run(isa, compute, rule, 1024, load->tasks, load->count))
+        exit(EXIT_FAILURE);
+    return omp_get_wtime() - start;
 }
 
-static void prefill(enum isa isa, enum kv_type type, int64_t d, int threads) {
-    struct load load = load_new(type, 1, 512, d, 8192);
+static int order(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double times[REPEATS]) {
+    qsort(times, REPEATS, sizeof *times, order);
+    return times[REPEATS / 2];
+}
+
+/* What is measured: a level in an arithmetic over a cache type, on some threads, whose peaks are:
+ */
+struct setting {
+    enum isa isa;
+    enum compute compute;
+    enum kv_type type;
+    int threads;
+    double gflops, gbs;
+};
+
+static void setting_print(const struct setting *s, const char *what, int64_t d) {
+    printf("%-11s %-4s kv %-4s threads %d  %s d %3lld: ", isa_name(s->isa),
+           compute_name(s->compute), kv_type_name(s->type), s->threads, what, (long long)d);
+}
+
+static void prefill(const struct setting *s, int64_t d) {
+    struct load load = load_new(s->type, 1, HEADS, 1024, d, 8192);
     const struct attention_queries *queries = &load.tasks[0].queries;
-    double pairs = 0;
+    double pairs = 0, plain[REPEATS], grouped[REPEATS];
     for (int64_t r = 0; r < load.rows; r++)
         pairs += (double)(queries->positions[r] + 1);
-    double plain = 0, grouped = 0;
-    for (int i = 0; i < 3; i++) { /* in turns, for the machine's speed may drift */
-        double x = pairs * 4e-9 * (double)d / load_time(&load, isa, ATTENTION_ALL_NEAR);
-        double y = pairs * 4e-9 * (double)d / load_time(&load, isa, ATTENTION_GROUPED);
-        plain = x > plain ? x : plain;
-        grouped = y > grouped ? y : grouped;
+    for (int i = 0; i < REPEATS; i++) {
+        plain[i] = load_time(&load, s->isa, s->compute, ATTENTION_ALL_NEAR);
+        grouped[i] = load_time(&load, s->isa, s->compute, ATTENTION_GROUPED);
     }
-    printf("%-8s prefill %-4s d %3lld threads %d: plain %6.1f GFLOP/s, grouped %6.1f (%.3f)\n",
-           isa_name(isa), kv_type_name(type), (long long)d, threads, plain, grouped,
-           grouped / plain);
+    double work = pairs * 4e-9 * (double)d,
+           rates[] = {work / median(plain), work / median(grouped)};
+    setting_print(s, "prefill        ", d);
+    printf("plain %6.1f GFLOP/s, %.3f of peak; grouped %6.1f, %.3f; time ratio %.3f\n", rates[0],
+           rates[0] / s->gflops, rates[1], rates[1] / s->gflops, rates[0] / rates[1]);
+    fflush(stdout);
     load_free(&load);
 }
 
-static void decode(enum isa isa, enum kv_type type, int64_t d, int threads) {
-    struct load load = load_new(type, 1024 / d, HEADS, d, 16384);
-    double bytes = 2.0 * (double)(load.count * load.tokens * d * kv_type_bytes(type));
-    printf("%-8s decode  %-4s d %3lld threads %d: %5.1f GB/s\n", isa_name(isa), kv_type_name(type),
-           (long long)d, threads, bytes * 1e-9 / load_time(&load, isa, ATTENTION_ALL_NEAR));
+static void decode(const struct setting *s, int64_t d, int64_t heads) {
+    struct load load = load_new(s->type, 1024 / d, heads, heads, d, 16384);
+    double times[REPEATS];
+    double bytes = 2.0 * (double)(load.count * load.tokens * d * kv_type_bytes(s->type));
+    for (int i = 0; i < REPEATS; i++)
+        times[i] = load_time(&load, s->isa, s->compute, ATTENTION_ALL_NEAR);
+    double time = median(times), gbs = bytes * 1e-9 / time;
+    char what[32];
+    snprintf(what, sizeof what, "decode, %lld row%s", (long long)heads, heads > 1 ? "s" : " ");
+    setting_print(s, what, d);
+    printf("%5.1f GB/s, %.3f of peak; %.3f ms\n", gbs, gbs / s->gbs, time * 1e3);
+    fflush(stdout);
     load_free(&load);
+}
+
+static void setting_run(const struct setting *s) {
+    static const int64_t head_dims[] = {64, 128}, heads[] = {1, 4, 8};
+    for (int i = 0; i < 2; i++)
+        prefill(s, head_dims[i]);
+    for (int i = 0; i < 2; i++)
+        for (int h = 0; h < 3; h++)
+            decode(s, head_dims[i], heads[h]);
 }
 
 int main(int argc, char **argv) {
-    static const int64_t head_dims[] = {32, 64, 128};
-    static char *both[] = {"", "1", "2"};
-    int count = argc > 1 ? argc : 3;
-    char **threads = argc > 1 ? argv : both;
-    for (int t = 1; t < count; t++) {
-        omp_set_num_threads(atoi(threads[t]));
-        for (enum isa isa = isa_available() + 1; isa-- > ISA_GENERIC;)
-            for (int i = 0; i < 3; i++)
+    bool all = argc > 1 && strcmp(argv[1], "--all") == 0;
+    static char *both[] = {"1", "2"};
+    int count = argc > 1 + all ? argc - 1 - all : 2;
+    char **threads = argc > 1 + all ? argv + 1 + all : both;
+    enum isa best = isa_available();
+    for (int t = 0; t < count; t++) {
+        struct setting s = {.threads = atoi(threads[t])};
+        omp_set_num_threads(s.threads);
+        for (enum isa isa = all ? ISA_GENERIC : best; isa <= best; isa++)
+            for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
                 for (enum kv_type type = KV_F32; type <= KV_BF16; type++) {
-                    prefill(isa, type, head_dims[i], atoi(threads[t]));
-                    decode(isa, type, head_dims[i], atoi(threads[t]));
+                    s.isa = isa;
+                    s.compute = compute;
+                    s.type = type;
+                    s.gflops = 1;
+                    s.gbs = 1;
+                    if (compute == COMPUTE_F32 || (compute_has(compute, isa) && type != KV_F32))
+                        setting_run(&s);
                 }
     }
     return EXIT_SUCCESS;
