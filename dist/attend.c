@@ -1,6 +1,7 @@
 #include "dist/attend.h"
 
 #include "dist/collective.h"
+#include "dist/head_norm.h"
 #include "kernels/elementwise.h"
 #include <math.h>
 #include <stdio.h>
@@ -15,42 +16,73 @@ static int64_t *rank_counts(const struct dist *dist) {
     return counts;
 }
 
-/* Where the tables stand in work.tables, n floats each: cosines and sines near, then those of far
- * queries, then those of far keys. */
-enum { TABLE_NEAR = 0, TABLE_FAR_QUERIES = 2, TABLE_FAR_KEYS = 4 };
+/* Where the tables of one rotary embedding stand, n floats each: cosines and sines near, then those
+ * of far queries, then those of far keys. */
+enum { TABLE_NEAR = 0, TABLE_FAR_QUERIES = 2, TABLE_FAR_KEYS = 4, TABLES = 6 };
 
-/* The near tables, and the far ones from `far` on. */
-static struct rotary rotary_tables(const struct sequence *s, int far) {
-    int64_t n = s->options.chunk * s->model->shape.head_dim / 2;
-    float *t = s->work.tables;
-    struct rotary r = {.near_cos = t, .near_sin = t + n};
-    if (s->options.scheme.rule == ZONE_GROUPED) {
+/* Floats of one table, and the tables of embedding r. */
+static int64_t table_floats(const struct sequence *s) {
+    return s->options.chunk * rotary_pairs(&s->model->shape);
+}
+
+static float *tables_of(const struct sequence *s, int64_t r) {
+    int64_t tables = s->options.scheme.rule == ZONE_GROUPED ? TABLES : TABLE_FAR_QUERIES;
+    return s->work.tables + r * tables * table_floats(s);
+}
+
+/* A layer of this stage by its number in the model. */
+static int64_t layer_of(const struct sequence *s, int64_t layer) {
+    return s->model->share.layers.first + layer;
+}
+
+static struct scheme layer_scheme(const struct sequence *s, int64_t layer) {
+    return scheme_of_layer(&s->options.scheme, &s->model->shape, layer_of(s, layer));
+}
+
+/* The layer's near tables, and the far ones from `far` on. */
+static struct rotary rotary_tables(const struct sequence *s, int64_t layer, int far) {
+    const struct shape *shape = &s->model->shape;
+    int64_t n = table_floats(s);
+    bool local =
+        shape->has_local_rope && !shape_layer_is(shape, layer_of(s, layer), LAYER_SEES_ALL);
+    float *t = tables_of(s, local);
+    struct rotary r = {.pairs = rotary_pairs(shape), .near_cos = t, .near_sin = t + n};
+    if (shape_layer_is(shape, layer_of(s, layer), LAYER_UNROTATED))
+        r.pairs = 0;
+    if (layer_scheme(s, layer).rule == ZONE_GROUPED) {
         r.far_cos = t + far * n;
         r.far_sin = t + (far + 1) * n;
     }
     return r;
 }
 
+/* Two tables of every rotary embedding, from `table` on. */
+static void make_tables(struct sequence *s, const int64_t *positions, int64_t T, int table) {
+    int64_t pairs = rotary_pairs(&s->model->shape), n = table_floats(s);
+    for (int64_t r = 0; r < rotary_count(&s->model->shape); r++) {
+        float *t = tables_of(s, r) + table * n;
+        rope_tables(positions, T, s->frequencies + r * pairs, pairs, s->rope_factor[r], t, t + n);
+    }
+}
+
 void attend_prepare(struct sequence *s, int64_t T) {
-    const struct model *m = s->model;
     const struct scheme *scheme = &s->options.scheme;
-    int64_t d = m->shape.head_dim, group = shape_group(&m->shape), n = s->options.chunk * d / 2;
+    int64_t group = shape_group(&s->model->shape);
     int64_t *of_rows = s->positions, *of_tokens = s->positions + s->options.chunk * group;
-    float *t = s->work.tables, *far_q = t + TABLE_FAR_QUERIES * n, *far_k = t + TABLE_FAR_KEYS * n;
     for (int64_t i = 0; i < T; i++) {
         of_tokens[i] = s->tokens + i;
         for (int64_t h = 0; h < group; h++)
             of_rows[i * group + h] = s->tokens + i;
     }
-    rope_tables(of_tokens, T, m->rope_frequencies, d, t, t + n);
+    make_tables(s, of_tokens, T, TABLE_NEAR);
     if (scheme->rule != ZONE_GROUPED)
         return;
     for (int64_t i = 0; i < T; i++)
         of_tokens[i] = scheme_far_query(scheme, s->tokens + i);
-    rope_tables(of_tokens, T, m->rope_frequencies, d, far_q, far_q + n);
+    make_tables(s, of_tokens, T, TABLE_FAR_QUERIES);
     for (int64_t i = 0; i < T; i++)
         of_tokens[i] = scheme_far_key(scheme, s->tokens + i);
-    rope_tables(of_tokens, T, m->rope_frequencies, d, far_k, far_k + n);
+    make_tables(s, of_tokens, T, TABLE_FAR_KEYS);
 }
 
 /* Where a query head's row of the t-th of T tokens stands among the attention rows: [KV head][token
@@ -62,23 +94,23 @@ static int64_t row_of(const struct sequence *s, int64_t T, int64_t t, int64_t he
 }
 
 /* Rotates the rows of one rank's heads, q [T, heads.count * d] as they travel, to their places. */
-static void rotate_queries(struct sequence *s, enum wire wire, const void *q, struct range heads,
-                           struct range rows) {
+static void rotate_queries(struct sequence *s, int64_t layer, enum wire wire, const void *q,
+                           struct range heads, struct range rows) {
     int64_t d = s->model->shape.head_dim;
-    float scale = (float)(1.0 / sqrt((double)d));
-    struct rotary tables = rotary_tables(s, TABLE_FAR_QUERIES);
+    float scale = (float)shape_attention_scale(&s->model->shape);
+    struct rotary tables = rotary_tables(s, layer, TABLE_FAR_QUERIES);
 #pragma omp parallel for
     for (int64_t t = 0; t < rows.count; t++)
         for (int64_t h = 0; h < heads.count; h++) {
             float x[d];
             int64_t row = row_of(s, rows.count, t, heads.first + h);
-            int64_t angle = (rows.first + t) * d / 2;
+            int64_t angle = (rows.first + t) * tables.pairs;
             wire_get(wire, q, (t * heads.count + h) * d, d, x);
-            rope_rotate(x, tables.near_cos + angle, tables.near_sin + angle, d, scale,
+            rope_rotate(x, tables.near_cos + angle, tables.near_sin + angle, tables.pairs, d, scale,
                         s->work.q_near + row * d);
             if (tables.far_cos)
-                rope_rotate(x, tables.far_cos + angle, tables.far_sin + angle, d, scale,
-                            s->work.q_far + row * d);
+                rope_rotate(x, tables.far_cos + angle, tables.far_sin + angle, tables.pairs, d,
+                            scale, s->work.q_far + row * d);
         }
 }
 
@@ -114,8 +146,8 @@ static int64_t pack_for(struct sequence *s, struct range rows, int64_t to, void 
 
 /* Takes in what rank `from` sent: its queries to their places, its rows of this rank's tokens to
  * work.keys, work.values [own tokens, k*d]. */
-static void unpack_from(struct sequence *s, struct range rows, int64_t from, const void *in,
-                        int64_t at) {
+static void unpack_from(struct sequence *s, int64_t layer, struct range rows, int64_t from,
+                        const void *in, int64_t at) {
     enum wire wire = s->options.wire;
     const struct model *m = s->model;
     struct mesh mesh = m->dist->mesh;
@@ -123,7 +155,7 @@ static void unpack_from(struct sequence *s, struct range rows, int64_t from, con
     int64_t tokens = owned_tokens(s, rows, m->dist->place.sp);
     struct range heads = share_heads(&m->share, mesh, from);
     struct range kv = share_kv_rows(&m->shape, &m->share, mesh, from);
-    rotate_queries(s, wire, (const char *)in + at * wire_bytes(wire), heads, rows);
+    rotate_queries(s, layer, wire, (const char *)in + at * wire_bytes(wire), heads, rows);
     at += rows.count * heads.count * m->shape.head_dim;
 #pragma omp parallel for
     for (int64_t n = 0; n < tokens; n++) {
@@ -133,12 +165,12 @@ static void unpack_from(struct sequence *s, struct range rows, int64_t from, con
     }
 }
 
-void attend_exchange(struct sequence *s, struct range rows) {
+void attend_exchange(struct sequence *s, int64_t layer, struct range rows) {
     struct dist *dist = s->model->dist;
     const struct model *m = s->model;
     int64_t S = dist->mesh.sp, T = rows.count, d = m->shape.head_dim, at = 0;
     if (S == 1) {
-        rotate_queries(s, WIRE_F32, s->work.q_own, m->share.heads, rows);
+        rotate_queries(s, layer, WIRE_F32, s->work.q_own, m->share.heads, rows);
         return;
     }
     int64_t *send = rank_counts(dist), *receive = rank_counts(dist);
@@ -151,7 +183,7 @@ void attend_exchange(struct sequence *s, struct range rows) {
     sp_alltoall(dist, s->options.wire, s->work.exchange_send, send, s->work.exchange_all, receive);
     at = 0;
     for (int64_t r = 0; r < S; at += receive[r++])
-        unpack_from(s, rows, r, s->work.exchange_all, at);
+        unpack_from(s, layer, rows, r, s->work.exchange_all, at);
     free(send);
     free(receive);
 }
@@ -182,7 +214,7 @@ void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const
     const struct model *m = s->model;
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
     int64_t part = m->dist->place.sp, tokens = owned_tokens(s, rows, part);
-    struct rotary tables = rotary_tables(s, TABLE_FAR_KEYS);
+    struct rotary tables = rotary_tables(s, layer, TABLE_FAR_KEYS);
 #pragma omp parallel
     {
         float scratch[2 * d];
@@ -199,8 +231,9 @@ void attend_store_keys(struct sequence *s, int64_t layer, struct range rows) {
     const struct model *m = s->model;
     int64_t width = m->share.kv_heads.count * m->shape.head_dim;
     bool shared = m->dist->sp.size > 1;
-    const float *keys = shared ? s->work.keys : s->work.kv_own;
+    float *keys = shared ? s->work.keys : s->work.kv_own;
     const float *values = shared ? s->work.values : s->work.kv_own + rows.count * width;
+    head_norm_keys(s, layer, keys, owned_tokens(s, rows, m->dist->place.sp));
     const struct probe *watchers[] = {s->probe, s->keeper};
     for (int i = 0; i < 2; i++) {
         probe_keys(s, watchers[i], SITE_K, layer, keys, rows);
@@ -213,7 +246,7 @@ void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
     static const enum attention_rule rules[] = {[ZONE_ALL_NEAR] = ATTENTION_ALL_NEAR,
                                                 [ZONE_GROUPED] = ATTENTION_GROUPED,
                                                 [ZONE_MASKED] = ATTENTION_MASKED};
-    const struct scheme *scheme = &s->options.scheme;
+    struct scheme scheme = layer_scheme(s, layer);
     const struct model *m = s->model;
     int64_t group = shape_group(&m->shape), n = rows.count * group, d = m->shape.head_dim;
     int64_t tokens = s->tokens + range_end(rows);
@@ -222,7 +255,7 @@ void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
             .rows = n,
             .positions = s->positions + rows.first * group,
             .near = s->work.q_near + h * n * d,
-            .far = scheme->rule == ZONE_GROUPED ? s->work.q_far + h * n * d : NULL,
+            .far = scheme.rule == ZONE_GROUPED ? s->work.q_far + h * n * d : NULL,
             .out = s->work.attended + h * n * d,
             .max = s->work.row_max + h * n,
             .sum = s->work.row_sum + h * n,
@@ -231,7 +264,7 @@ void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
                                               .queries = queries};
     }
     enum time_part before = times_enter(&m->dist->times, TIME_ATTENTION);
-    if (!attention_run(s->options.isa, s->options.compute, rules[scheme->rule], scheme->window,
+    if (!attention_run(s->options.isa, s->options.compute, rules[scheme.rule], scheme.window,
                        s->tasks, m->share.kv_heads.count)) {
         fprintf(stderr, "quire: memory: attention: found no room for its tiles, expected some "
                         "hundred kB per thread; use more ranks or nodes\n");

@@ -13,9 +13,10 @@ void attend_prepare(struct sequence *s, int64_t T);
  * What they leave in the workspace begins with the first of these. */
 
 /* work.q_own of every rank of the group -> work.q_near, work.q_far: all query heads of the group,
- * rotated and scaled; work.kv_own -> work.keys, work.values of the tokens' owners. One message to
- * each rank. With one rank in the group, k and v stay where they are. Collective(sp). */
-void attend_exchange(struct sequence *s, struct range rows);
+ * rotated as the layer has it and scaled; work.kv_own -> work.keys, work.values of the tokens'
+ * owners. One message to each rank. With one rank in the group, k and v stay where they are.
+ * Collective(sp). */
+void attend_exchange(struct sequence *s, int64_t layer, struct range rows);
 
 /* The own tokens' keys and values -> the cache; the probe and the keeper get them on the way.
  * Local. */

@@ -1,8 +1,8 @@
 /* The KV cache of one rank: the keys and values of its tp group's KV heads for the tokens that are
  * its own (block-cyclic over sp), for every layer of the stage. A key is stored far-rotated for
  * every token and near-rotated in a ring of the last window + chunk tokens; it needs no other
- * rotation, ever. A one-zone scheme keeps one rotation; a sliding window keeps only rings. Both
- * copies come from the key already rounded to the cache's type. */
+ * rotation, ever. A layer of one zone keeps one rotation; one with a sliding window keeps only
+ * rings. Both copies come from the key already rounded to the cache's type. */
 #ifndef QUIRE_DIST_CACHE_H
 #define QUIRE_DIST_CACHE_H
 
@@ -12,13 +12,19 @@
 #include "partition/scheme.h"
 #include "partition/share.h"
 
+/* What one layer keeps of each head, and where its blocks start in the cache's arrays. */
+struct cache_layer {
+    struct plan_blocks blocks, first;
+};
+
 struct cache {
     enum kv_type type;
     struct cyclic cyclic; /* blocks over the ranks of the sp group */
     int64_t part;         /* this rank's place in it */
     int64_t layers, heads, head_dim;
-    int64_t blocks_near, blocks_far, blocks_values; /* slots per layer and head */
-    unsigned char *keys_near, *keys_far, *values;   /* owned, [layer][head][slot][block bytes] */
+    struct cache_layer *layout;                   /* owned, [layers] */
+    struct plan_blocks blocks;                    /* of all layers and heads */
+    unsigned char *keys_near, *keys_far, *values; /* owned, [layer][head][slot][block bytes] */
 };
 
 /* Zeroed room for request->capacity tokens. Local. */
@@ -30,8 +36,10 @@ void cache_close(struct cache *cache);
 /* Bytes allocated. */
 int64_t cache_bytes(const struct cache *cache);
 
-/* Rotary tables of some tokens, [tokens, d/2] each; far ones NULL in a one-zone scheme. */
+/* Rotary tables of some tokens, [tokens, pairs] each; far ones NULL for a layer of one zone. pairs
+ * 0: a layer without rotation, no tables. */
 struct rotary {
+    int64_t pairs;
     const float *near_cos, *near_sin;
     const float *far_cos, *far_sin;
 };

@@ -35,6 +35,16 @@ void sp_alltoall(struct dist *dist, enum wire wire, const void *send, const int6
     times_enter(&dist->times, before);
 }
 
+void stage_allreduce_sum(struct dist *dist, float *x, int64_t n) {
+    if (dist->stage.size == 1)
+        return;
+    assert(n <= INT_MAX);
+    times_wait(&dist->times, dist->stage.comm);
+    enum time_part before = times_enter(&dist->times, TIME_COMMUNICATION);
+    MPI_Allreduce(MPI_IN_PLACE, x, (int)n, MPI_FLOAT, MPI_SUM, dist->stage.comm);
+    times_enter(&dist->times, before);
+}
+
 void pp_send_begin(struct dist *dist, const float *x, int64_t n, MPI_Request *request) {
     assert(n <= INT_MAX);
     MPI_Isend(x, (int)n, MPI_FLOAT, dist->pp.rank + 1, TAG_RESIDUAL, dist->pp.comm, request);

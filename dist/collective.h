@@ -13,6 +13,10 @@
 void sp_alltoall(struct dist *dist, enum wire wire, const void *send, const int64_t *send_counts,
                  void *receive, const int64_t *receive_counts);
 
+/* x [n] := sum over the ranks of the stage, in f32 whatever travels otherwise: for a few numbers.
+ * Collective(stage). */
+void stage_allreduce_sum(struct dist *dist, float *x, int64_t n);
+
 /* Passes a chunk's residual stream x [n] on to the same place of the next stage: begin starts
  * sending (x must stay as it is until end), receive waits for the previous stage's. Point to
  * point over the pp axis; `request` pairs begin and end. */

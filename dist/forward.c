@@ -3,10 +3,11 @@
  * the partial sums of its own heads and columns. */
 #include "dist/forward.h"
 
+#include "dist/apply.h"
 #include "dist/attend.h"
 #include "dist/collective.h"
+#include "dist/head_norm.h"
 #include "kernels/elementwise.h"
-#include "kernels/gemm.h"
 #include "kernels/pulse.h"
 #include <string.h>
 
@@ -20,15 +21,6 @@ struct half {
     enum site site; /* SITE_ATTN_OUT or SITE_MLP_OUT, */
     int64_t layer;  /* of this layer of the stage */
 };
-
-/* Products count as such, all else between them as elementwise work (times.h). */
-static void product(const struct sequence *s, struct gemm_input *in, const struct matrix *w,
-                    float *y) {
-    struct times *times = &s->model->dist->times;
-    enum time_part before = times_enter(times, TIME_PRODUCTS);
-    gemm_xwt(in, w, y);
-    times_enter(times, before);
-}
 
 /* Hands this rank's share of the rows of a replicated activation [T, D] to the probe. */
 static void probe_replicated(const struct sequence *s, enum site site, int64_t layer,
@@ -58,15 +50,34 @@ static void probe_queries(const struct sequence *s, int64_t layer, struct range 
     s->probe->put(s->probe->context, &p);
 }
 
+/* The summed output of attention or FFN into the residual stream: its bias, the norm behind it
+ * where the family has one, the residual multiplier. */
+static void add_output(struct sequence *s, const struct half *half) {
+    const struct shape *shape = &s->model->shape;
+    const struct layer_weights *l = &s->model->layers[half->layer];
+    bool attention = half->site == SITE_ATTN_OUT;
+    const struct norm *post = attention ? &l->attention_post_norm : &l->ffn_post_norm;
+    const float *bias = attention ? l->o.bias : l->ffn.down.bias;
+    int64_t first = half->rows.first * shape->hidden, n = half->rows.count * shape->hidden;
+    float *hidden = s->work.hidden + first, *partial = s->work.partial + first;
+    if (bias)
+        add_to_rows(partial, bias, half->rows.count, shape->hidden);
+    if (post->weight)
+        norm_apply(shape, post, partial, half->rows.count, partial);
+    probe_replicated(s, half->site, half->layer, s->work.partial, half->rows);
+    if (shape->residual_multiplier != 0)
+        add_scaled_to(hidden, partial, (float)shape->residual_multiplier, n);
+    else
+        add_to(hidden, partial, n);
+}
+
 /* Waits for the sum under way, and adds it to the residual stream. */
 static void sum_end(struct sequence *s, struct half *half) {
-    int64_t D = s->model->shape.hidden, first = half->rows.first * D;
     if (!half->under_way)
         return;
     half->under_way = false;
     reduction_end(&s->sums[half->index]);
-    probe_replicated(s, half->site, half->layer, s->work.partial, half->rows);
-    add_to(s->work.hidden + first, s->work.partial + first, half->rows.count * D);
+    add_output(s, half);
 }
 
 /* Starts the sum of a block's partial results over the stage; what this rank puts in is checked
@@ -103,6 +114,18 @@ static void embed(struct sequence *s, const int32_t *tokens, int64_t T) {
     if (!all_finite(s->work.hidden, T * D))
         sequence_mark_fault(s, STEP_EMBEDDING);
     reduction_run(&s->sums[0], s->work.hidden, T * D);
+    if (m->shape.embedding_multiplier != 0)
+        scale_by(s->work.hidden, (float)m->shape.embedding_multiplier, T * D);
+}
+
+/* What attention and FFN read: the norm of the residual stream, or the stream itself where the
+ * norms stand behind them. */
+static const float *block_input(struct sequence *s, const struct norm *norm, struct range rows) {
+    int64_t first = rows.first * s->model->shape.hidden;
+    if (!norm->weight)
+        return s->work.hidden + first;
+    norm_apply(&s->model->shape, norm, s->work.hidden + first, rows.count, s->work.normed + first);
+    return s->work.normed + first;
 }
 
 /* h = norm(x); q, k, v = h W; x += W_o softmax(q k / sqrt(d)) v, in two zones (arXiv 2401.01325,
@@ -116,40 +139,51 @@ static void attention_block(struct sequence *s, int64_t layer, struct half *half
     int64_t T = rows.count, r = m->share.kv_rows.count;
 
     sum_end(s, half);
-    rms_norm(w->hidden + rows.first * D, l->attention_norm, m->shape.norm_eps, T, D, w->normed);
-    struct gemm_input normed = gemm_prepare(&w->products, T, D, w->normed);
-    product(s, &normed, &l->q, w->q_own);
-    product(s, &normed, &l->k, w->kv_own);
-    product(s, &normed, &l->v, w->kv_own + T * r);
+    const float *h = block_input(s, &l->attention_norm, rows);
+    struct gemm_input input = gemm_prepare(&w->products, T, D, h);
+    linear_apply(m->dist, &input, &l->q.weight, l->q.bias, w->q_own);
+    linear_apply(m->dist, &input, &l->k.weight, l->k.bias, w->kv_own);
+    linear_apply(m->dist, &input, &l->v.weight, l->v.bias, w->kv_own + T * r);
+    head_norm_projections(s, layer, T);
     probe_queries(s, layer, rows);
 
-    attend_exchange(s, rows);
+    attend_exchange(s, layer, rows);
     attend_store_keys(s, layer, rows);
     attend_shard(s, layer, rows);
     attend_merge(s, T);
 
     struct gemm_input merged = gemm_prepare(&w->products, T, hd, w->merged);
-    product(s, &merged, &l->o, w->partial + rows.first * D);
+    linear_apply(m->dist, &merged, &l->o.weight, NULL, w->partial + rows.first * D);
     sum_begin(s, SITE_ATTN_OUT, layer, half);
 }
 
-/* x += W_down (silu(W_gate h) * W_up h), h = norm(x). */
-static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
-    const struct model *m = s->model;
-    const struct layer_weights *l = &m->layers[layer];
+/* out [T, D] = this rank's columns of W_down (act(W_gate h) * W_up h), or of W_down act(W_up h). */
+static void ffn_columns(struct sequence *s, const struct ffn *ffn, const float *h, int64_t T,
+                        float *out) {
+    const struct shape *shape = &s->model->shape;
+    struct dist *dist = s->model->dist;
     struct workspace *w = &s->work;
+    int64_t f = ffn->up.weight.rows;
+    float *active = shape->ungated ? w->up : w->gate;
+    struct gemm_input input = gemm_prepare(&w->products, T, shape->hidden, h);
+    linear_apply(dist, &input, &ffn->up.weight, ffn->up.bias, w->up);
+    if (!shape->ungated)
+        linear_apply(dist, &input, &ffn->gate.weight, ffn->gate.bias, w->gate);
+    activation_apply(shape, active, shape->ungated ? NULL : w->up, T * f);
+    struct gemm_input gated = gemm_prepare(&w->products, T, f, active);
+    linear_apply(dist, &gated, &ffn->down.weight, NULL, out);
+}
+
+/* x += FFN(h), h = norm(x), or what attention read where the two stand side by side. */
+static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
+    const struct layer_weights *l = &s->model->layers[layer];
     struct range rows = half->rows;
-    int64_t D = m->shape.hidden, f = m->share.ffn.count, T = rows.count;
+    int64_t first = rows.first * s->model->shape.hidden;
 
     sum_end(s, half);
-    rms_norm(w->hidden + rows.first * D, l->ffn_norm, m->shape.norm_eps, T, D, w->normed);
-    struct gemm_input normed = gemm_prepare(&w->products, T, D, w->normed);
-    product(s, &normed, &l->gate, w->gate);
-    product(s, &normed, &l->up, w->up);
-    silu_multiply(w->gate, w->up, T * f);
-
-    struct gemm_input gated = gemm_prepare(&w->products, T, f, w->gate);
-    product(s, &gated, &l->down, w->partial + rows.first * D);
+    const float *h =
+        s->model->shape.parallel ? s->work.normed + first : block_input(s, &l->ffn_norm, rows);
+    ffn_columns(s, &l->ffn, h, rows.count, s->work.partial + first);
     sum_begin(s, SITE_MLP_OUT, layer, half);
 }
 

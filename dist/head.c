@@ -1,7 +1,7 @@
 #include "dist/head.h"
 
+#include "dist/apply.h"
 #include "kernels/elementwise.h"
-#include "kernels/gemm.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +10,17 @@ void head_logits(struct sequence *s, int64_t first, int64_t rows) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden, v = m->share.vocab.count;
     enum time_part before = times_enter(&m->dist->times, TIME_HEAD);
-    rms_norm(s->work.hidden + first * D, m->final_norm, m->shape.norm_eps, rows, D, s->work.normed);
+    norm_apply(&m->shape, &m->final_norm, s->work.hidden + first * D, rows, s->work.normed);
     struct gemm_input normed = gemm_prepare(&s->work.products, rows, D, s->work.normed);
-    gemm_xwt(&normed, &m->head, s->work.logits);
+    gemm_xwt(&normed, &m->head.weight, s->work.logits);
+    if (m->head.bias)
+        add_to_rows(s->work.logits, m->head.bias, rows, v);
     if (!all_finite(s->work.logits, rows * v))
         sequence_mark_fault(s, step_logits(&m->shape));
+    if (m->shape.logits_multiplier != 0)
+        scale_by(s->work.logits, (float)m->shape.logits_multiplier, rows * v);
+    if (m->shape.logit_cap != 0)
+        soft_cap(s->work.logits, (float)m->shape.logit_cap, rows * v);
     times_enter(&m->dist->times, before);
 }
 

@@ -2,142 +2,195 @@
 
 #include "dist/quantise.h"
 #include "kernels/quant.h"
-#include "partition/scheme.h"
-#include <inttypes.h>
-#include <stdio.h>
+#include "partition/family.h"
+#include "partition/tensors.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-/* One tensor of the checkpoint, the slice of it that a rank holds, and where that goes: a norm's
- * vector or a matrix. */
-struct slice {
-    const char *name;   /* within the layer, or whole for the tables */
-    int64_t rows, cols; /* of the whole tensor; cols 0: a vector */
-    struct range own_rows, own_cols;
-    const float **vector; /* NULL: a matrix */
-    struct matrix *matrix;
-    bool looked_up; /* row by row, never multiplied */
-};
-
-/* What is still free of the model's allocation: the norms' part, and the matrices' behind it. */
+/* What is still free of the model's allocation: the part that is f32 whatever the type, and the
+ * matrices' behind it. */
 struct room {
-    float *norms;
+    float *f32;
     char *matrices;
 };
 
-#define LAYER_SLICES 9
-
-static struct range all(int64_t n) {
-    struct range r = {0, n};
-    return r;
-}
-
-static struct range times(struct range r, int64_t n) {
-    struct range out = {r.first * n, r.count * n};
-    return out;
-}
-
-static void layer_slices(const struct shape *s, const struct share *own, struct layer_weights *w,
-                         struct slice out[LAYER_SLICES]) {
-    int64_t D = s->hidden, Q = s->heads * s->head_dim, K = s->kv_heads * s->head_dim, F = s->ffn;
-    struct range heads = times(own->heads, s->head_dim);
-    const struct slice table[LAYER_SLICES] = {
-        {"input_layernorm", D, 0, all(D), all(0), &w->attention_norm, NULL, false},
-        {"self_attn.q_proj", Q, D, heads, all(D), NULL, &w->q, false},
-        {"self_attn.k_proj", K, D, own->kv_rows, all(D), NULL, &w->k, false},
-        {"self_attn.v_proj", K, D, own->kv_rows, all(D), NULL, &w->v, false},
-        {"self_attn.o_proj", D, Q, all(D), heads, NULL, &w->o, false},
-        {"post_attention_layernorm", D, 0, all(D), all(0), &w->ffn_norm, NULL, false},
-        {"mlp.gate_proj", F, D, own->ffn, all(D), NULL, &w->gate, false},
-        {"mlp.up_proj", F, D, own->ffn, all(D), NULL, &w->up, false},
-        {"mlp.down_proj", D, F, all(D), own->ffn, NULL, &w->down, false},
-    };
-    memcpy(out, table, sizeof table);
-}
-
-static void layer_tensor_name(char *out, size_t size, int64_t layer, const char *name) {
-    snprintf(out, size, "model.layers.%" PRId64 ".%s.weight", layer, name);
-}
-
-static const char *head_name(const struct shape *s) {
-    return s->tied ? "model.embed_tokens.weight" : "lm_head.weight";
-}
+/* One load: where from, under which names, and what is left of the memory. */
+struct loader {
+    struct weights *weights;
+    const struct model *model;
+    struct tensor_names names;
+    struct room room;
+};
 
 enum status model_check(const struct weights *weights, const struct shape *shape) {
     struct share none = {0};
-    struct layer_weights unused;
-    struct slice slices[LAYER_SLICES];
-    layer_slices(shape, &none, &unused, slices);
-    TRY(weights_check(weights, "model.embed_tokens.weight", shape->vocab, shape->hidden));
-    TRY(weights_check(weights, "model.norm.weight", shape->hidden, 0));
-    TRY(weights_check(weights, head_name(shape), shape->vocab, shape->hidden));
-    for (int64_t layer = 0; layer < shape->layers; layer++)
-        for (int i = 0; i < LAYER_SLICES; i++) {
-            char name[128];
-            layer_tensor_name(name, sizeof name, layer, slices[i].name);
-            TRY(weights_check(weights, name, slices[i].rows, slices[i].cols));
-        }
+    struct tensor_names names = family_names(shape);
+    for (int64_t layer = -1; layer < shape->layers; layer++) {
+        struct tensor_list list;
+        if (layer < 0)
+            tensors_of_tables(shape, &none, &list);
+        else
+            tensors_of_layer(shape, &none, layer, &list);
+        for (int64_t i = 0; i < list.count; i++)
+            for (int64_t copy = 0; copy < list.slices[i].copies; copy++) {
+                struct tensor_place place =
+                    tensor_place(&names, shape, &list.slices[i], layer, copy);
+                TRY(weights_check(weights, place.name, place.rows, place.cols));
+            }
+    }
     return STATUS_OK;
 }
 
-/* Takes the next part of the model's allocation for a matrix and reads it there. */
-static enum status matrix_read(struct weights *weights, const char *name, const struct slice *s,
-                               const struct model *m, struct room *room) {
-    bool blocks = weight_in_blocks(&m->format, s->cols, !s->looked_up);
+/* Where a slice's matrix or vector belongs among a layer's weights: one of the two is set. */
+struct target {
+    struct matrix *matrix;
+    const float **vector;
+};
+
+static struct target target_norm(struct norm *norm, bool bias) {
+    return (struct target){.vector = bias ? &norm->bias : &norm->weight};
+}
+
+static struct target target_linear(struct linear *linear, bool bias) {
+    return bias ? (struct target){.vector = &linear->bias}
+                : (struct target){.matrix = &linear->weight};
+}
+
+static struct target target_of(struct layer_weights *l, enum tensor_role role, bool bias,
+                               int64_t copy) {
+    switch (role) {
+    case TENSOR_ATTENTION_NORM:
+        return target_norm(&l->attention_norm, bias);
+    case TENSOR_ATTENTION_POST_NORM:
+        return target_norm(&l->attention_post_norm, bias);
+    case TENSOR_FFN_NORM:
+        return target_norm(&l->ffn_norm, bias);
+    case TENSOR_FFN_POST_NORM:
+        return target_norm(&l->ffn_post_norm, bias);
+    case TENSOR_Q_NORM:
+        return (struct target){.vector = &l->q_norm};
+    case TENSOR_K_NORM:
+        return (struct target){.vector = &l->k_norm};
+    case TENSOR_Q:
+        return target_linear(&l->q, bias);
+    case TENSOR_K:
+        return target_linear(&l->k, bias);
+    case TENSOR_V:
+        return target_linear(&l->v, bias);
+    case TENSOR_O:
+        return target_linear(&l->o, bias);
+    case TENSOR_GATE:
+        return target_linear(&l->ffn.gate, bias);
+    case TENSOR_UP:
+        return target_linear(&l->ffn.up, bias);
+    case TENSOR_DOWN:
+        return target_linear(&l->ffn.down, bias);
+    case TENSOR_ROUTER:
+        return (struct target){.matrix = &l->router};
+    case TENSOR_EXPERT_GATE:
+        return target_linear(&l->experts[copy].gate, bias);
+    case TENSOR_EXPERT_UP:
+        return target_linear(&l->experts[copy].up, bias);
+    default:
+        return target_linear(&l->experts[copy].down, bias);
+    }
+}
+
+static struct target target_table(struct model *m, enum tensor_role role, bool bias) {
+    switch (role) {
+    case TENSOR_EMBEDDING:
+        return (struct target){.matrix = &m->embedding};
+    case TENSOR_FINAL_NORM:
+        return target_norm(&m->final_norm, bias);
+    default:
+        return target_linear(&m->head, bias);
+    }
+}
+
+/* A router stays in f32, whatever the type of the rest. */
+static enum status router_read(struct loader *load, const char *name, const struct tensor_slice *s,
+                               struct matrix *matrix) {
+    float *at = load->room.f32;
+    *matrix = (struct matrix){MATRIX_F32, s->own_rows.count, s->own_cols.count, at, 0};
+    load->room.f32 += tensor_own_elements(s);
+    return weights_read(load->weights, name, s->own_rows, s->own_cols, at);
+}
+
+static enum status matrix_read(struct loader *load, const char *name, struct range rows,
+                               const struct tensor_slice *s, struct matrix *matrix) {
+    const struct model *m = load->model;
     struct range cols = s->own_cols;
-    void *at = room->matrices;
-    room->matrices += weight_bytes(&m->format, s->cols, !s->looked_up, s->own_rows.count, cols);
-    *s->matrix = (struct matrix){m->plain, s->own_rows.count, cols.count, at, 0};
-    if (blocks) {
+    void *at = load->room.matrices;
+    if (s->f32)
+        return router_read(load, name, s, matrix);
+    load->room.matrices += weight_bytes(&m->format, s->cols, !s->looked_up, rows.count, cols);
+    *matrix = (struct matrix){m->plain, rows.count, cols.count, at, 0};
+    if (weight_in_blocks(&m->format, s->cols, !s->looked_up)) {
         struct range held = weight_block_columns(&m->format, cols);
-        s->matrix->type = m->blocks;
-        s->matrix->lead = cols.first - held.first;
-        return quantise_read(weights, name, s->own_rows, held, m->blocks, at);
+        matrix->type = m->blocks;
+        matrix->lead = cols.first - held.first;
+        return quantise_read(load->weights, name, rows, held, m->blocks, at);
     }
     if (m->plain == MATRIX_BF16)
-        return weights_read_bf16(weights, name, s->own_rows, cols, at);
-    return weights_read(weights, name, s->own_rows, cols, at);
+        return weights_read_bf16(load->weights, name, rows, cols, at);
+    return weights_read(load->weights, name, rows, cols, at);
 }
 
-static enum status slice_read(struct weights *weights, const char *name, const struct slice *s,
-                              const struct model *m, struct room *room) {
-    if (s->matrix)
-        return matrix_read(weights, name, s, m, room);
-    float *at = room->norms;
-    *s->vector = at;
-    room->norms += s->own_rows.count;
-    return weights_read(weights, name, s->own_rows, s->own_cols, at);
+static enum status vector_read(struct loader *load, const char *name, struct range rows,
+                               const struct tensor_slice *s, const float **vector) {
+    float *at = load->room.f32;
+    *vector = at;
+    load->room.f32 += rows.count;
+    TRY(weights_read(load->weights, name, rows, s->own_cols, at));
+    if (load->names.norms_less_one && tensor_is_norm(s->role))
+        for (int64_t i = 0; i < rows.count; i++)
+            at[i] += 1;
+    return STATUS_OK;
 }
 
-static enum status read_layers(struct weights *weights, struct model *m, struct room *room) {
+/* Takes the next part of the model's allocation for a slice and reads it there. */
+static enum status slice_read(struct loader *load, const struct tensor_slice *s, int64_t layer,
+                              int64_t copy, struct target target) {
+    struct tensor_place place = tensor_place(&load->names, &load->model->shape, s, layer, copy);
+    struct range rows = {place.row_first + s->own_rows.first, s->own_rows.count};
+    if (s->own_rows.count == 0)
+        rows.first = 0;
+    if (target.matrix)
+        return matrix_read(load, place.name, rows, s, target.matrix);
+    return vector_read(load, place.name, rows, s, target.vector);
+}
+
+static enum status read_layers(struct loader *load, struct model *m) {
+    struct ffn *experts = m->experts;
     for (int64_t l = 0; l < m->share.layers.count; l++) {
-        struct slice slices[LAYER_SLICES];
-        layer_slices(&m->shape, &m->share, &m->layers[l], slices);
-        for (int i = 0; i < LAYER_SLICES; i++) {
-            char name[128];
-            layer_tensor_name(name, sizeof name, m->share.layers.first + l, slices[i].name);
-            TRY(slice_read(weights, name, &slices[i], m, room));
+        int64_t layer = m->share.layers.first + l;
+        struct tensor_list list;
+        if (shape_layer_is(&m->shape, layer, LAYER_EXPERTS)) {
+            m->layers[l].experts = experts;
+            experts += m->shape.experts;
         }
+        tensors_of_layer(&m->shape, &m->share, layer, &list);
+        for (int64_t i = 0; i < list.count; i++)
+            for (int64_t copy = 0; copy < list.slices[i].copies; copy++) {
+                const struct tensor_slice *s = &list.slices[i];
+                TRY(slice_read(load, s, layer, copy,
+                               target_of(&m->layers[l], s->role, s->bias, copy)));
+            }
     }
     return STATUS_OK;
 }
 
-static enum status read_tables(struct weights *weights, struct model *m, struct room *room) {
-    int64_t V = m->shape.vocab, D = m->shape.hidden;
-    const struct slice embedding = {
-        NULL, V, D, m->share.vocab, all(D), NULL, &m->embedding, !m->shape.tied};
-    const struct slice norm = {NULL, D, 0, all(D), all(0), &m->final_norm, NULL, false};
-    const struct slice head = {NULL, V, D, m->share.vocab, all(D), NULL, &m->head, false};
-    if (m->share.embeds)
-        TRY(slice_read(weights, "model.embed_tokens.weight", &embedding, m, room));
-    if (!m->share.predicts)
-        return STATUS_OK;
-    TRY(slice_read(weights, "model.norm.weight", &norm, m, room));
-    if (m->shape.tied && m->share.embeds)
-        m->head = m->embedding;
-    else
-        TRY(slice_read(weights, head_name(&m->shape), &head, m, room));
+static enum status read_tables(struct loader *load, struct model *m) {
+    struct tensor_list list;
+    tensors_of_tables(&m->shape, &m->share, &list);
+    for (int64_t i = 0; i < list.count; i++) {
+        const struct tensor_slice *s = &list.slices[i];
+        if (s->own_rows.count > 0)
+            TRY(slice_read(load, s, -1, 0, target_table(m, s->role, s->bias)));
+    }
+    if (m->shape.tied && m->share.predicts)
+        m->head.weight = m->embedding;
     return STATUS_OK;
 }
 
@@ -153,6 +206,14 @@ static void *allocate(size_t bytes) {
     if (data)
         madvise(data, bytes / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
     return data;
+}
+
+/* Layers of the stage that hold experts. */
+static int64_t expert_layers(const struct model *m) {
+    int64_t count = 0;
+    for (int64_t l = m->share.layers.first; l < range_end(m->share.layers); l++)
+        count += shape_layer_is(&m->shape, l, LAYER_EXPERTS);
+    return count;
 }
 
 struct weight_format model_format(enum compute compute, enum weights_type weights) {
@@ -178,21 +239,23 @@ enum status model_load(struct dist *dist, const struct shape *shape, struct weig
     model->share = share_of(shape, dist->mesh, mesh_rank(dist->mesh, dist->place));
     int64_t bytes = share_weight_bytes(shape, &model->share, &model->format);
     model->data = allocate((size_t)bytes);
-    model->layers = calloc((size_t)model->share.layers.count, sizeof *model->layers);
-    model->rope_frequencies = malloc((size_t)shape->head_dim / 2 * sizeof(double));
-    if (!model->data || !model->layers || !model->rope_frequencies)
+    model->layers = calloc((size_t)model->share.layers.count + 1, sizeof *model->layers);
+    model->experts =
+        calloc((size_t)(expert_layers(model) * shape->experts) + 1, sizeof *model->experts);
+    if (!model->data || !model->layers || !model->experts)
         return status_no_memory("weights", (long long)bytes);
-    rope_frequencies(&shape->rope, shape->head_dim, model->rope_frequencies);
-    int64_t norms = share_norm_parameters(shape, &model->share) * (int64_t)sizeof(float);
-    norms = (norms + WEIGHT_ALIGNMENT - 1) / WEIGHT_ALIGNMENT * WEIGHT_ALIGNMENT;
-    struct room room = {model->data, (char *)model->data + norms};
-    TRY(read_tables(weights, model, &room));
-    return read_layers(weights, model, &room);
+    struct loader load = {
+        .weights = weights,
+        .model = model,
+        .names = family_names(shape),
+        .room = {model->data, (char *)model->data + share_f32_bytes(shape, &model->share)}};
+    TRY(read_tables(&load, model));
+    return read_layers(&load, model);
 }
 
 void model_close(struct model *model) {
     free(model->data);
     free(model->layers);
-    free(model->rope_frequencies);
+    free(model->experts);
     memset(model, 0, sizeof *model);
 }

@@ -1,4 +1,4 @@
-/* One rank's share of a model's weights, in one allocation: norms in f32, matrices in a type that
+/* One rank's share of a model's weights, in one allocation: norms in f32, matrices in the type that
  * the products take. What it holds of which layer follows from share_of alone. Constant once
  * loaded; sequences borrow it. */
 #ifndef QUIRE_DIST_MODEL_H
@@ -11,32 +11,52 @@
 #include "partition/share.h"
 #include "partition/weights.h"
 
+/* A norm; bias NULL where the kind has none. */
+struct norm {
+    const float *weight, *bias; /* [D] replicated */
+};
+
+/* y = x W^T + b. A bias is there where the model has one: of the own rows, or whole where the
+ * columns are split, to be added behind the sum over the ranks. */
+struct linear {
+    struct matrix weight;
+    const float *bias;
+};
+
+/* down(act(gate x) * up x); gate without rows where the model has none. */
+struct ffn {
+    struct linear gate, up; /* [f, D] own rows */
+    struct linear down;     /* [D, f] own columns */
+};
+
 /* Legend: D hidden, d head_dim, h own query heads, r own k/v rows, f own FFN columns, v own
- * vocabulary rows. Borrowed slices of the model's allocation, row-major as the checkpoint's
- * linear layers [out, in]. */
+ * vocabulary rows, E experts. Borrowed slices of the model's allocation, row-major as the
+ * checkpoint's linear layers [out, in]. What a family lacks is zero. */
 struct layer_weights {
-    const float *attention_norm; /* [D] replicated */
-    struct matrix q;             /* [h*d, D] rows of the own heads */
-    struct matrix k, v;          /* [r, D] own rows of the tp group's KV heads */
-    struct matrix o;             /* [D, h*d] columns of the own heads */
-    const float *ffn_norm;       /* [D] replicated */
-    struct matrix gate, up;      /* [f, D] own rows */
-    struct matrix down;          /* [D, f] own columns */
+    struct norm attention_norm, attention_post_norm;
+    struct linear q;              /* [h*d, D] rows of the own heads */
+    struct linear k, v;           /* [r, D] own rows of the tp group's KV heads */
+    const float *q_norm, *k_norm; /* [d] each, or over the full width: own parts [h*d], [r] */
+    struct linear o;              /* [D, h*d] columns of the own heads */
+    struct norm ffn_norm, ffn_post_norm;
+    struct ffn ffn;
+    struct matrix router; /* [E, D] f32, on the rank that routes */
+    struct ffn *experts;  /* [E], NULL in a layer without; borrowed from the model's */
 };
 
 struct model {
     struct shape shape;
     struct share share;
     struct dist *dist;            /* borrowed */
-    enum matrix_type plain;       /* of matrices without blocks */
+    enum matrix_type plain;       /* of matrices without blocks, but for the routers */
     enum matrix_type blocks;      /* of those in blocks, where the format has any */
     struct weight_format format;  /* of both */
     void *data;                   /* owned: all of the below */
     struct matrix embedding;      /* [v, D] own rows; without data unless the stage embeds */
-    const float *final_norm;      /* [D]; NULL unless the stage predicts */
-    struct matrix head;           /* [v, D] own rows (the embedding's when tied); likewise */
+    struct norm final_norm;       /* empty unless the stage predicts */
+    struct linear head;           /* [v, D] own rows (the embedding's when tied); likewise */
     struct layer_weights *layers; /* owned, [share.layers.count] */
-    double *rope_frequencies;     /* owned, [d/2] radians per position */
+    struct ffn *experts;          /* owned, of all layers */
 };
 
 /* Checks that every tensor of the model, this rank's and the others', is in the files with its

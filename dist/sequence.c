@@ -23,12 +23,17 @@ static void *carve_wire(struct carver *c, enum wire wire, int64_t elements) {
     return carve(c, (elements * wire_bytes(wire) + 3) / 4);
 }
 
+/* Own columns of the FFN or of an expert: a model may have layers of both kinds. */
+static int64_t ffn_columns(const struct share *share) {
+    return share->ffn.count > share->expert_ffn.count ? share->ffn.count : share->expert_ffn.count;
+}
+
 /* Width of the widest activations that a product takes. */
 static int64_t widest_input(const struct model *m) {
     int64_t widest = m->shape.hidden, heads = m->share.heads.count * m->shape.head_dim;
     if (heads > widest)
         widest = heads;
-    return m->share.ffn.count > widest ? m->share.ffn.count : widest;
+    return ffn_columns(&m->share) > widest ? ffn_columns(&m->share) : widest;
 }
 
 static void workspace_carve(struct workspace *w, struct carver *c, const struct model *m,
@@ -59,14 +64,15 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     w->merge_send = carve_wire(c, o->wire, S > 1 ? rows * partial : 0);
     w->merge_all = carve_wire(c, o->wire, S > 1 ? S * T * own->heads.count * partial : 0);
     w->merged = carve(c, T * own_q);
-    w->gate = carve(c, T * own->ffn.count);
-    w->up = carve(c, T * own->ffn.count);
+    w->gate = carve(c, T * ffn_columns(own));
+    w->up = carve(c, T * ffn_columns(own));
+    w->squares = carve(c, shape->head_norm == HEAD_NORM_WIDE ? 2 * T : 0);
     bool blocks = m->format.block != 0;
     int64_t bytes = gemm_scratch_bytes(o->compute, blocks, T, widest_input(m));
     w->products = gemm_scratch_slice(o->compute, blocks, T, widest_input(m), carve(c, bytes / 4));
     w->sum_send = o->wire == WIRE_BF16 && R > 1 ? carve_wire(c, o->wire, T * D) : NULL;
     w->sum_all = R > 1 ? carve_wire(c, o->wire, 2 * plan_sum_room((T + 1) / 2 * D, R)) : NULL;
-    w->tables = carve(c, (far ? 6 : 2) * (T * d / 2));
+    w->tables = carve(c, rotary_count(shape) * (far ? 6 : 2) * (T * rotary_pairs(shape)));
     w->logits = carve(c, own->predicts ? HEAD_ROWS * own->vocab.count : 0);
 }
 
@@ -134,8 +140,14 @@ static enum status open_local(struct sequence *s) {
     TRY(open_sums(s));
     s->tasks = calloc((size_t)heads + 1, sizeof *s->tasks);
     s->positions = calloc((size_t)(T * (shape_group(&m->shape) + 1)), sizeof *s->positions);
-    if (!s->tasks || !s->positions)
+    int64_t pairs = rotary_pairs(&m->shape);
+    s->frequencies = calloc(2 * (size_t)pairs, sizeof *s->frequencies);
+    if (!s->tasks || !s->positions || !s->frequencies)
         return status_no_memory("sequence", T * 16);
+    const struct rope *const ropes[] = {&m->shape.rope, &m->shape.rope_local};
+    for (int64_t r = 0; r < rotary_count(&m->shape); r++)
+        s->rope_factor[r] =
+            rope_frequencies(ropes[r], pairs, s->options.capacity, s->frequencies + r * pairs);
     return STATUS_OK;
 }
 
@@ -159,6 +171,7 @@ void sequence_close(struct sequence *sequence) {
     free(sequence->work.data);
     free(sequence->tasks);
     free(sequence->positions);
+    free(sequence->frequencies);
     memset(sequence, 0, sizeof *sequence);
 }
 

@@ -51,11 +51,13 @@ struct workspace {
     void *merge_send; /* by rank of the group: [T, h_s][d outputs, maximum, sum], as it travels */
     void *merge_all;  /* S parts [T, h][the same] */
     float *merged;    /* [T, h*d] */
-    float *gate, *up; /* [T, f] */
+    float *gate, *up; /* [T, f], f of the FFN or of an expert, whichever is more */
+    float *squares;   /* [2][T] sums of squares of q and k; NULL without norms over their width */
     struct gemm_scratch products; /* inputs up to [T, max(D, h*d, f)] */
     void *sum_send;               /* [T, D] in bf16; NULL unless sums travel in it */
     void *sum_all; /* of two halves, see plan_sum_room; NULL with one rank in the stage */
-    float *tables; /* rotary: near cos, near sin, far cos, far sin of queries, of keys; [T, d/2] */
+    float *tables; /* rotary, of each embedding: near cos, near sin, far cos, far sin of queries,
+                    * of keys; [T, pairs] each */
     float *logits; /* [HEAD_ROWS, v] */
 };
 
@@ -68,6 +70,8 @@ struct sequence {
     struct cache cache;
     struct workspace work;
     struct attention_task *tasks; /* owned, one per KV head of the group */
+    double *frequencies;          /* owned, [2][pairs] radians per position: rope, rope_local */
+    double rope_factor[2];        /* of cosines and sines */
     int64_t *positions;           /* owned, [T * g/k] positions of attention rows; then [T] */
     int64_t tokens;               /* tokens read so far */
     int64_t chunk_rows;           /* tokens of the last chunk: rows of work.hidden */
@@ -77,6 +81,14 @@ struct sequence {
     const struct probe *probe;    /* borrowed, may be NULL */
     const struct probe *keeper;   /* borrowed, may be NULL: gets SITE_K and SITE_V alone */
 };
+
+/* Pairs that are rotated of each head, and how many rotary embeddings the model has. */
+static inline int64_t rotary_pairs(const struct shape *shape) {
+    return shape_rotary_dim(shape) / 2;
+}
+static inline int64_t rotary_count(const struct shape *shape) {
+    return shape->has_local_rope ? 2 : 1;
+}
 
 /* Memory that one sequence needs, as plan.h counts it. */
 struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads);

@@ -6,9 +6,15 @@
 #include <math.h>
 #include <string.h>
 
-static silu_multiply_function *const silu_multiply_of[ISA_COUNT] = {
-    silu_multiply_generic, silu_multiply_avx2, silu_multiply_avx512, silu_multiply_avx512,
-    silu_multiply_avx512};
+static const struct elementwise_level levels[ISA_COUNT] = {
+    ELEMENTWISE_LEVEL(generic), ELEMENTWISE_LEVEL(avx2), ELEMENTWISE_LEVEL(avx512),
+    ELEMENTWISE_LEVEL(avx512), ELEMENTWISE_LEVEL(avx512)};
+
+static const struct elementwise_level *level(void) {
+    enum isa isa;
+    isa_chosen(&isa);
+    return &levels[isa];
+}
 
 /* Elements that a thread takes at a time; fewer are not worth waking the others. */
 #define PIECE 16384
@@ -29,18 +35,80 @@ void rms_norm(const float *x, const float *weight, double eps, int64_t rows, int
     }
 }
 
-void silu_multiply(float *gate, const float *up, int64_t n) {
-    enum isa isa;
-    isa_chosen(&isa);
+void layer_norm(const float *x, const float *weight, const float *bias, double eps, int64_t rows,
+                int64_t width, float *out) {
+#pragma omp parallel for schedule(static) if (rows > 1)
+    for (int64_t t = 0; t < rows; t++) {
+        const float *row = x + t * width;
+        double sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < width; i++)
+            sum += row[i];
+        double mean = sum / (double)width;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t i = 0; i < width; i++)
+            squares += (row[i] - mean) * (row[i] - mean);
+        double factor = 1 / sqrt(squares / (double)width + eps);
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++)
+            out[t * width + i] = (float)((row[i] - mean) * factor) * weight[i] + bias[i];
+    }
+}
+
+static void run_gate(gate_function *function, float *gate, const float *up, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > PIECE)
     for (int64_t i = 0; i < n; i += PIECE)
-        silu_multiply_of[isa](gate + i, up + i, n - i < PIECE ? n - i : PIECE);
+        function(gate + i, up ? up + i : NULL, n - i < PIECE ? n - i : PIECE);
+}
+
+void silu_multiply(float *gate, const float *up, int64_t n) {
+    run_gate(level()->silu_multiply, gate, up, n);
+}
+
+void gelu_tanh_multiply(float *gate, const float *up, int64_t n) {
+    run_gate(level()->gelu_tanh_multiply, gate, up, n);
+}
+
+static void gelu_piece(float *gate, const float *up, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        gate[i] = 0.5f * gate[i] * (1 + erff(gate[i] * (float)M_SQRT1_2)) * (up ? up[i] : 1);
+}
+
+void gelu_multiply(float *gate, const float *up, int64_t n) {
+    run_gate(gelu_piece, gate, up, n);
+}
+
+void soft_cap(float *x, float cap, int64_t n) {
+    const struct elementwise_level *l = level();
+#pragma omp parallel for schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        l->soft_cap(x + i, cap, n - i < PIECE ? n - i : PIECE);
 }
 
 void add_to(float *x, const float *y, int64_t n) {
 #pragma omp parallel for simd schedule(static) if (n > PIECE)
     for (int64_t i = 0; i < n; i++)
         x[i] += y[i];
+}
+
+void add_scaled_to(float *x, const float *y, float factor, int64_t n) {
+#pragma omp parallel for simd schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i++)
+        x[i] += factor * y[i];
+}
+
+void scale_by(float *x, float factor, int64_t n) {
+#pragma omp parallel for simd schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+void add_to_rows(float *x, const float *bias, int64_t rows, int64_t width) {
+#pragma omp parallel for schedule(static) if (rows * width > PIECE)
+    for (int64_t t = 0; t < rows; t++)
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++)
+            x[t * width + i] += bias[i];
 }
 
 /* The conversions are also called for single rows, by threads at work: those open no team. */
@@ -94,27 +162,27 @@ bool all_finite(const float *x, int64_t n) {
     return !found;
 }
 
-void rope_tables(const int64_t *positions, int64_t count, const double *frequencies,
-                 int64_t head_dim, float *cosines, float *sines) {
-    int64_t half = head_dim / 2;
+void rope_tables(const int64_t *positions, int64_t count, const double *frequencies, int64_t pairs,
+                 double factor, float *cosines, float *sines) {
 #pragma omp parallel for schedule(static) if (count > 1)
     for (int64_t t = 0; t < count; t++) {
-        for (int64_t i = 0; i < half; i++) {
+        for (int64_t i = 0; i < pairs; i++) {
             double sine, cosine;
             sincos((double)positions[t] * frequencies[i], &sine, &cosine);
-            cosines[t * half + i] = (float)cosine;
-            sines[t * half + i] = (float)sine;
+            cosines[t * pairs + i] = (float)(factor * cosine);
+            sines[t * pairs + i] = (float)(factor * sine);
         }
     }
 }
 
-void rope_rotate(const float *x, const float *cosines, const float *sines, int64_t head_dim,
-                 float scale, float *out) {
-    int64_t half = head_dim / 2;
+void rope_rotate(const float *x, const float *cosines, const float *sines, int64_t pairs,
+                 int64_t head_dim, float scale, float *out) {
 #pragma omp simd
-    for (int64_t i = 0; i < half; i++) {
-        float a = x[i], b = x[i + half];
+    for (int64_t i = 0; i < pairs; i++) {
+        float a = x[i], b = x[i + pairs];
         out[i] = scale * (a * cosines[i] - b * sines[i]);
-        out[i + half] = scale * (b * cosines[i] + a * sines[i]);
+        out[i + pairs] = scale * (b * cosines[i] + a * sines[i]);
     }
+    for (int64_t i = 2 * pairs; i < head_dim; i++)
+        out[i] = scale * x[i];
 }

@@ -60,6 +60,11 @@ static inline bool vector_any_greater(vector a, vector b) {
     return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0;
 }
 
+/* x in the lanes where a < b, y in the others. */
+static inline vector vector_where_less(vector a, vector b, vector x, vector y) {
+    return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+
 static inline float vector_largest(vector a) {
     __m128 x = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     x = _mm_max_ps(x, _mm_movehl_ps(x, x));

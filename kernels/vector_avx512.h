@@ -56,6 +56,11 @@ static inline bool vector_any_greater(vector a, vector b) {
     return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0;
 }
 
+/* x in the lanes where a < b, y in the others. */
+static inline vector vector_where_less(vector a, vector b, vector x, vector y) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+
 static inline float vector_largest(vector a) {
     return _mm512_reduce_max_ps(a);
 }

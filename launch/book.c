@@ -19,13 +19,20 @@ static void put_text_name(const struct session *s, char *out, size_t size) {
     }
 }
 
-/* The rotary embedding by its frequencies, whatever the rules that they come from. */
-static void put_rope(const struct session *s, char *out, size_t size) {
-    double frequencies[s->shape.head_dim / 2];
+/* The rotary embeddings by their frequencies and factors for texts up to this capacity, whatever the
+ * rules that they come from. */
+static void put_rope(const struct session *s, int64_t capacity, char *out, size_t size) {
+    const struct shape *shape = &s->shape;
+    int64_t pairs = rotary_pairs(shape);
+    double numbers[2 * (pairs + 1)];
     char hash[IDENTITY_SIZE];
-    rope_frequencies(&s->shape.rope, s->shape.head_dim, frequencies);
-    identity_of_bytes(frequencies, (int64_t)sizeof frequencies, hash);
-    snprintf(out, size, "theta %g, frequencies %.16s", s->shape.rope.theta, hash);
+    memset(numbers, 0, sizeof numbers);
+    numbers[pairs] = rope_frequencies(&shape->rope, pairs, capacity, numbers);
+    if (shape->has_local_rope)
+        numbers[2 * pairs + 1] =
+            rope_frequencies(&shape->rope_local, pairs, capacity, numbers + pairs + 1);
+    identity_of_bytes(numbers, (int64_t)sizeof numbers, hash);
+    snprintf(out, size, "theta %g, frequencies %.16s", shape->rope.theta, hash);
 }
 
 static enum status fill(const struct session *s, const struct sequence_options *q,
@@ -38,7 +45,7 @@ static enum status fill(const struct session *s, const struct sequence_options *
     h->kv_heads = shape->kv_heads;
     h->head_dim = shape->head_dim;
     h->context = shape->context;
-    put_rope(s, h->rope, sizeof h->rope);
+    put_rope(s, q->capacity, h->rope, sizeof h->rope);
     snprintf(h->weights, sizeof h->weights, "%s",
              compute_weights(q->compute) == MATRIX_BF16 ? "bf16" : "f32");
     snprintf(h->compute, sizeof h->compute, "%s", compute_name(q->compute));

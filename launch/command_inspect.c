@@ -7,6 +7,7 @@
 #include "launch/table.h"
 #include "launch/units.h"
 #include "partition/plan.h"
+#include "partition/rope.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -89,12 +90,6 @@ static void list_dtypes(struct inspection *in) {
     }
 }
 
-static const char *rope_name(const struct rope *rope) {
-    static const char *const names[] = {
-        [ROPE_DEFAULT] = "default", [ROPE_LINEAR] = "linear", [ROPE_LLAMA3] = "llama3"};
-    return names[rope->type];
-}
-
 static void print_number(const char *name, int64_t number) {
     printf("  %-20s%" PRId64 "\n", name, number);
 }
@@ -104,7 +99,7 @@ static void print_text(const char *name, const char *text) {
 }
 
 static void print_rope(const struct rope *rope) {
-    printf("  %-20s%s, theta %g", "rotary embedding", rope_name(rope), rope->theta);
+    printf("  %-20s%s, theta %g", "rotary embedding", rope_type_name(rope->type), rope->theta);
     if (rope->type != ROPE_DEFAULT)
         printf(", factor %g", rope->factor);
     if (rope->type == ROPE_LLAMA3)
@@ -295,7 +290,7 @@ static json_t *rank_object(const struct inspection *in, int64_t rank) {
 }
 
 static json_t *rope_object(const struct rope *rope) {
-    json_t *object = json_pack("{s:s,s:f}", "type", rope_name(rope), "theta", rope->theta);
+    json_t *object = json_pack("{s:s,s:f}", "type", rope_type_name(rope->type), "theta", rope->theta);
     if (rope->type != ROPE_DEFAULT)
         json_object_set_new(object, "factor", json_real(rope->factor));
     if (rope->type == ROPE_LLAMA3) {

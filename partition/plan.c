@@ -47,19 +47,36 @@ int64_t plan_sum_room(int64_t n, int64_t ranks) {
     return slices > whole ? slices : whole;
 }
 
-/* Blocks per layer and KV head, as cache_open in dist/ has them. */
+struct plan_blocks plan_layer_blocks(const struct plan_request *request, struct scheme of_layer,
+                                     int64_t sp_size, int64_t sp) {
+    int64_t every = plan_kv_blocks(request->capacity, request->block, sp_size, sp);
+    int64_t ring = plan_ring_blocks(request->capacity, of_layer.window, request->chunk,
+                                    request->block, sp_size, sp);
+    switch (of_layer.rule) {
+    case ZONE_GROUPED:
+        return (struct plan_blocks){ring, every, every};
+    case ZONE_MASKED:
+        return (struct plan_blocks){ring, 0, ring};
+    default:
+        return (struct plan_blocks){every, 0, every};
+    }
+}
+
+/* The cache as cache_open in dist/ lays it out: every layer its blocks. */
 static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
                           int64_t sp, const struct plan_request *request) {
-    int64_t every = plan_kv_blocks(request->capacity, request->block, mesh.sp, sp);
-    int64_t ring = plan_ring_blocks(request->capacity, request->scheme.window, request->chunk,
-                                    request->block, mesh.sp, sp);
-    enum zone_rule rule = request->scheme.rule;
-    int64_t near = rule == ZONE_ALL_NEAR ? every : ring;
-    int64_t far = rule == ZONE_GROUPED ? every : 0;
-    int64_t values = rule == ZONE_MASKED ? ring : every;
-    int64_t block_bytes = times(request->block, shape->head_dim * request->kv_bytes);
-    int64_t blocks = plus(plus(near, far), values);
-    return times(times(share->layers.count * share->kv_heads.count, blocks), block_bytes);
+    int64_t block_bytes = times(request->block, shape->head_dim * request->kv_bytes), sum = 0;
+    int64_t layers[] = {[ZONE_ALL_NEAR] = 0, [ZONE_GROUPED] = 0, [ZONE_MASKED] = 0};
+    for (int64_t l = share->layers.first; l < range_end(share->layers); l++)
+        layers[scheme_of_layer(&request->scheme, shape, l).rule]++;
+    for (int rule = 0; rule < 3; rule++) {
+        struct scheme scheme = request->scheme;
+        scheme.rule = (enum zone_rule)rule;
+        struct plan_blocks b = plan_layer_blocks(request, scheme, mesh.sp, sp);
+        int64_t blocks = plus(plus(b.near, b.far), b.values);
+        sum = plus(sum, times(layers[rule] * share->kv_heads.count, blocks));
+    }
+    return times(sum, block_bytes);
 }
 
 /* Adds an array of floats that starts on a cache line. */
@@ -72,18 +89,24 @@ static void add_wire_array(int64_t *bytes, int64_t wire_bytes, int64_t elements)
     add_array(bytes, plus(times(elements, wire_bytes), 3) / 4, 1);
 }
 
+/* Own columns of the FFN or of an expert, whichever is more. */
+static int64_t plan_columns(const struct share *share) {
+    return share->ffn.count > share->expert_ffn.count ? share->ffn.count : share->expert_ffn.count;
+}
+
 /* Width of the widest activations that a product takes. */
 static int64_t plan_widest(const struct shape *shape, const struct share *share) {
     int64_t widest = shape->hidden, heads = share->heads.count * shape->head_dim;
     if (heads > widest)
         widest = heads;
-    return share->ffn.count > widest ? share->ffn.count : widest;
+    return plan_columns(share) > widest ? plan_columns(share) : widest;
 }
 
 /* The buffers of a chunk, as sequence_open in dist/ carves them: legend and order as there. */
 static int64_t plan_workspace(const struct shape *shape, const struct share *share,
                               struct mesh mesh, const struct plan_request *request) {
     int64_t T = smaller(request->chunk, request->capacity), D = shape->hidden, d = shape->head_dim;
+    int64_t ropes = shape->has_local_rope ? 2 : 1;
     int64_t S = mesh.sp, far = request->scheme.rule == ZONE_GROUPED, split = S > 1;
     int64_t own_q = share->heads.count * d, group_q = share->group_heads.count * d;
     int64_t group_kv = share->kv_heads.count * d, kv_rows = share->kv_rows.count;
@@ -107,12 +130,13 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     add_wire_array(&bytes, wire, times(split * times(S, T), share->heads.count * partial));
     add_array(&bytes, T, own_q); /* merged */
     for (int i = 0; i < 2; i++)  /* gate, up */
-        add_array(&bytes, T, share->ffn.count);
-    if (R > 1 && wire == 2) /* sum_send */
+        add_array(&bytes, T, plan_columns(share));
+    add_array(&bytes, T, shape->head_norm == HEAD_NORM_WIDE ? 2 : 0); /* squares */
+    if (R > 1 && wire == 2)                                           /* sum_send */
         add_wire_array(&bytes, wire, times(T, D));
     if (R > 1) /* sum_all, of two halves */
         add_wire_array(&bytes, wire, times(2, plan_sum_room(times((T + 1) / 2, D), R)));
-    add_array(&bytes, T, (far ? 6 : 2) * d / 2);                                       /* tables */
+    add_array(&bytes, T, ropes * (far ? 6 : 2) * shape_rotary_dim(shape) / 2);         /* tables */
     add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
     if (request->products)
         bytes = plus(bytes, request->products(request->bf16, request->weights.block != 0, T,

@@ -46,6 +46,14 @@ int64_t plan_ring_blocks(int64_t capacity, int64_t window, int64_t chunk, int64_
 #define PLAN_SHORT_SUM 16384
 int64_t plan_sum_room(int64_t n, int64_t ranks);
 
+/* Blocks that a layer keeps of each KV head, by how it attends (scheme_of_layer): near-rotated
+ * keys, far-rotated keys, values. */
+struct plan_blocks {
+    int64_t near, far, values;
+};
+struct plan_blocks plan_layer_blocks(const struct plan_request *request, struct scheme of_layer,
+                                     int64_t sp_size, int64_t sp);
+
 struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
                       const struct plan_request *request);
 

@@ -70,6 +70,15 @@ struct scheme scheme_choose(const struct shape *shape, struct scheme_request req
     return grouped(group ? group : 1, window);
 }
 
+struct scheme scheme_of_layer(const struct scheme *s, const struct shape *shape, int64_t layer) {
+    const struct scheme all_near = {.rule = ZONE_ALL_NEAR, .group = 1};
+    if (s->rule == ZONE_GROUPED && shape_layer_is(shape, layer, LAYER_UNROTATED))
+        return all_near;
+    if (s->rule == ZONE_MASKED && shape_layer_is(shape, layer, LAYER_SEES_ALL))
+        return all_near;
+    return *s;
+}
+
 int64_t scheme_reach(const struct scheme *s, int64_t context) {
     if (s->rule == ZONE_GROUPED)
         return scheme_limit(context, s->group, s->window);
@@ -123,13 +132,19 @@ static double llama3_frequency(const struct rope *rope, double frequency) {
     return (1 - smooth) * frequency / rope->factor + smooth * frequency;
 }
 
-void rope_frequencies(const struct rope *rope, int64_t head_dim, double *frequencies) {
-    for (int64_t i = 0; i < head_dim / 2; i++) {
-        double f = pow(rope->theta, -2.0 * (double)i / (double)head_dim);
+double rope_frequencies(const struct rope *rope, int64_t pairs, int64_t length,
+                        double *frequencies) {
+    const double *factors =
+        length > rope->original_context ? rope->long_factor : rope->short_factor;
+    for (int64_t i = 0; i < pairs; i++) {
+        double f = pow(rope->theta, -(double)i / (double)pairs);
         if (rope->type == ROPE_LINEAR)
             f /= rope->factor;
         else if (rope->type == ROPE_LLAMA3)
             f = llama3_frequency(rope, f);
+        else if (rope->type == ROPE_LONGROPE)
+            f /= factors[i];
         frequencies[i] = f;
     }
+    return rope->type == ROPE_LONGROPE ? rope->attention_factor : 1;
 }

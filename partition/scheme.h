@@ -47,6 +47,10 @@ struct scheme_request {
 struct scheme scheme_choose(const struct shape *shape, struct scheme_request request,
                             int64_t length);
 
+/* How one layer attends under the scheme: layers without rotation have one zone whatever the
+ * scheme; in plain attention those that see all keys are not masked. */
+struct scheme scheme_of_layer(const struct scheme *s, const struct shape *shape, int64_t layer);
+
 /* Longest input that the scheme takes within the trained context. */
 int64_t scheme_reach(const struct scheme *s, int64_t context);
 
@@ -55,9 +59,12 @@ int64_t scheme_reach(const struct scheme *s, int64_t context);
 bool scheme_warning(const struct scheme *s, const struct shape *shape, int64_t length, char *text,
                     size_t text_size);
 
-/* Angles per position of each pair (x[i], x[i + d/2]): frequencies [d/2], radians, with the model's
- * rope scaling (default: theta^(-2i/d), arXiv 2104.09864 eq. 15; llama3: as the config's factors).
- */
-void rope_frequencies(const struct rope *rope, int64_t head_dim, double *frequencies);
+/* Angles per position of each pair (x[i], x[i + pairs]) of those that are rotated: frequencies
+ * [pairs], radians, with the model's rope scaling (default: theta^(-i/pairs), arXiv 2104.09864 eq.
+ * 15; llama3: as the config's factors; longrope: over the long factors when `length`, the tokens
+ * asked for, is beyond the original context, else over the short ones). Returns what cosines and
+ * sines are multiplied by: 1 but for longrope. */
+double rope_frequencies(const struct rope *rope, int64_t pairs, int64_t length,
+                        double *frequencies);
 
 #endif

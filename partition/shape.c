@@ -1,5 +1,6 @@
 #include "partition/shape.h"
-#include "partition/json.h"
+
+#include "partition/family.h"
 #include "partition/rope.h"
 
 #include <stdlib.h>
@@ -15,88 +16,151 @@ static const int64_t size_max = INT32_MAX;
 static const int64_t count_max = 1 << 16;
 static const int64_t parameters_max = (int64_t)1 << 56;
 
-static const struct {
-    const char *model_type, *architecture;
-    bool slides; /* honours sliding_window */
-    /* What an absent sliding_window means: transformers' MistralConfig takes 4096. Published
-     * configs carry the field (4096 in Mistral-7B-v0.1, null from v0.2 on). */
-    int64_t window_absent;
-} families[] = {
-    {"llama", "LlamaForCausalLM", false, 0},
-    {"mistral", "MistralForCausalLM", true, 4096},
+/* "llama, mistral, ..." or "LlamaForCausalLM, ...". */
+struct family_list {
+    char text[512];
 };
-enum { FAMILIES = sizeof families / sizeof families[0] };
 
-/* model_type and architectures: which family, by its place in the table. */
-static enum status read_family(const char *path, const json_t *root, int *family) {
-    const char *type = NULL;
-    TRY(json_text(path, root, "model_type", false, &type));
-    for (*family = 0; *family < FAMILIES; ++*family)
-        if (type && strcmp(type, families[*family].model_type) == 0)
-            break;
-    if (*family == FAMILIES)
-        return status_fail(
-            path, "model_type",
-            "found %s, expected one of llama, mistral; use a model of these families",
-            json_words(json_object_get(root, "model_type")).text);
+static struct family_list list_families(bool architectures) {
+    struct family_list list = {""};
+    const struct family *f;
+    for (int i = 0; (f = family_at(i)); i++) {
+        size_t used = strlen(list.text);
+        snprintf(list.text + used, sizeof list.text - used, "%s%s", i ? ", " : "",
+                 architectures ? f->architecture : f->model_type);
+    }
+    return list;
+}
 
+/* The list `architectures`, where it is there, must name the family's. */
+static enum status check_architecture(const struct config *c, const struct family *family) {
     const json_t *list;
-    TRY(json_field(path, root, "architectures", &list));
+    TRY(config_field(c, "architectures", &list));
     if (!list)
         return STATUS_OK;
     size_t i;
     json_t *entry;
     json_array_foreach(list, i, entry) {
         const char *name = json_string_value(entry);
-        if (name && strcmp(name, families[*family].architecture) == 0)
+        if (name && strcmp(name, family->architecture) == 0)
             return STATUS_OK;
     }
     const json_t *found = json_array_size(list) == 1 ? json_array_get(list, 0) : list;
-    return status_fail(path, "architectures",
-                       "found %s, expected %s for model_type %s (known: LlamaForCausalLM, "
-                       "MistralForCausalLM); use a model of these architectures",
-                       json_words(found).text, families[*family].architecture, type);
+    return status_fail(c->path, config_key(c, "architectures").text,
+                       "found %s, expected %s for model_type %s (known: %s); use a model of these "
+                       "architectures",
+                       json_words(found).text, family->architecture, family->model_type,
+                       list_families(true).text);
 }
 
-/* Fields that would change the arithmetic in a way that is not computed here. */
-static enum status refuse_unsupported(const char *path, const json_t *root) {
-    static const char *const biases[] = {"attention_bias", "mlp_bias"};
+/* model_type and architectures. */
+static enum status read_family(const struct config *c, const struct family **family) {
+    const char *type = NULL;
+    TRY(config_text(c, "model_type", false, &type));
+    *family = type ? family_find(type) : NULL;
+    if (!*family)
+        return status_fail(c->path, config_key(c, "model_type").text,
+                           "found %s, expected one of %s; use a model of these families",
+                           json_words(json_object_get(c->root, "model_type")).text,
+                           list_families(false).text);
+    return check_architecture(c, *family);
+}
+
+static enum status read_activation(const struct config *c, const struct family *family,
+                                   struct shape *shape) {
+    static const struct {
+        const char *name;
+        enum activation activation;
+    } known[] = {
+        {"silu", ACTIVATION_SILU},
+        {"swish", ACTIVATION_SILU},
+        {"gelu_new", ACTIVATION_GELU_TANH},
+        {"gelu_fast", ACTIVATION_GELU_TANH},
+        {"gelu_pytorch_tanh", ACTIVATION_GELU_TANH},
+        {"gelu", ACTIVATION_GELU},
+    };
+    static const char *const keys[] = {"hidden_act", "hidden_activation"};
+    const char *name = family->activation, *key = keys[0];
+    bool gemma = strncmp(family->model_type, "gemma", 5) == 0;
+    for (int i = 0; i < 2; i++) { /* Gemma's second name counts before the first */
+        const char *found = NULL;
+        TRY(config_text(c, keys[i], false, &found));
+        if (found && (i == 0 || gemma)) {
+            name = found;
+            key = keys[i];
+        }
+    }
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(name, known[i].name) == 0) {
+            shape->activation = known[i].activation;
+            /* Gemma's first configs say "gelu" and mean the tanh form (transformers #29402). */
+            if (gemma && shape->activation == ACTIVATION_GELU)
+                shape->activation = ACTIVATION_GELU_TANH;
+            return STATUS_OK;
+        }
+    return status_fail(c->path, config_key(c, key).text,
+                       "found \"%s\", expected silu, gelu_new, gelu_pytorch_tanh or gelu; other "
+                       "activations are not supported",
+                       name);
+}
+
+static enum status read_biases(const struct config *c, const struct family *family,
+                               struct shape *shape) {
+    static const char *const keys[] = {"attention_bias", "mlp_bias"};
+    static const unsigned flags[] = {BIAS_QKV | BIAS_O, BIAS_FFN};
+    const bool counts[] = {family->attention_bias, family->mlp_bias};
+    shape->biases = family->biases;
     for (int i = 0; i < 2; i++) {
         bool bias = false;
-        TRY(json_bool(path, root, biases[i], false, &bias));
+        TRY(config_bool(c, keys[i], false, &bias));
+        if (bias && !counts[i])
+            return status_fail(c->path, config_key(c, keys[i]).text,
+                               "found true, expected false or nothing; models of this family have "
+                               "no such biases");
         if (bias)
-            return status_fail(path, biases[i],
-                               "found true, expected false or nothing; projections with biases are "
-                               "not supported");
+            shape->biases |= flags[i];
     }
-    const char *activation = "silu";
-    TRY(json_text(path, root, "hidden_act", false, &activation));
-    if (strcmp(activation, "silu") != 0)
-        return status_fail(path, "hidden_act",
-                           "found \"%s\", expected \"silu\"; other activations are not supported",
-                           activation);
-    const json_t *quantization;
-    TRY(json_field(path, root, "quantization_config", &quantization));
-    if (quantization)
-        return status_fail(path, "quantization_config",
-                           "found %s, expected nothing; use the unquantised model",
-                           json_words(quantization).text);
     return STATUS_OK;
 }
 
-static enum status read_heads(const char *path, const json_t *root, struct shape *shape) {
-    TRY(json_int(path, root, "num_attention_heads", true, 1, count_max, &shape->heads));
+/* Fields that would change the arithmetic in a way that is not computed here. */
+static enum status refuse_unsupported(const struct config *c) {
+    static const struct {
+        const char *key, *remedy;
+    } fields[] = {
+        {"quantization_config", "use the unquantised model"},
+        {"qk_layernorm", "LayerNorm of queries and keys is not supported"},
+        {"clip_qkv", "clipping of queries and keys is not supported"},
+        {"use_bidirectional_attention", "attention to later tokens is not supported"},
+        {"is_encoder_decoder", "use a decoder"},
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        const json_t *found;
+        TRY(config_field(c, fields[i].key, &found));
+        if (found && !json_is_false(found))
+            return status_fail(c->path, config_key(c, fields[i].key).text,
+                               "found %s, expected nothing; %s", json_words(found).text,
+                               fields[i].remedy);
+    }
+    return STATUS_OK;
+}
+
+static enum status read_heads(const struct config *c, const struct family *family,
+                              struct shape *shape) {
+    TRY(config_int(c, "num_attention_heads", true, 1, count_max, &shape->heads));
     shape->kv_heads = shape->heads;
-    TRY(json_int(path, root, "num_key_value_heads", false, 1, count_max, &shape->kv_heads));
+    TRY(config_int(c, "num_key_value_heads", false, 1, count_max, &shape->kv_heads));
     if (shape->heads % shape->kv_heads != 0)
-        return status_fail(path, "num_key_value_heads",
+        return status_fail(c->path, config_key(c, "num_key_value_heads").text,
                            "found %lld, expected a divisor of num_attention_heads, which is %lld; "
                            "restore the file as it was published",
                            (long long)shape->kv_heads, (long long)shape->heads);
-    TRY(json_int(path, root, "head_dim", false, 2, count_max, &shape->head_dim));
+    if (!config_has(c, "head_dim"))
+        shape->head_dim = family->head_dim;
+    TRY(config_int(c, "head_dim", false, 2, count_max, &shape->head_dim));
     if (shape->head_dim == 0) {
         if (shape->hidden % shape->heads != 0)
-            return status_fail(path, "hidden_size",
+            return status_fail(c->path, config_key(c, "hidden_size").text,
                                "found %lld, expected a multiple of num_attention_heads, which is "
                                "%lld, where head_dim is absent; add head_dim",
                                (long long)shape->hidden, (long long)shape->heads);
@@ -104,12 +168,12 @@ static enum status read_heads(const char *path, const json_t *root, struct shape
     }
     /* A rotation turns pairs. */
     if (shape->head_dim % 2 != 0 || shape->head_dim > count_max)
-        return status_fail(path, "head_dim",
+        return status_fail(c->path, config_key(c, "head_dim").text,
                            "found %lld, expected an even number up to %lld; restore the file as it "
                            "was published",
                            (long long)shape->head_dim, (long long)count_max);
     if (shape->heads * shape->head_dim > size_max)
-        return status_fail(path, "head_dim",
+        return status_fail(c->path, config_key(c, "head_dim").text,
                            "found %lld, expected at most %lld for %lld heads; restore the file as "
                            "it was published",
                            (long long)shape->head_dim, (long long)(size_max / shape->heads),
@@ -118,86 +182,136 @@ static enum status read_heads(const char *path, const json_t *root, struct shape
 }
 
 /* For messages and reports only, so nothing but its form is checked. */
-static enum status read_dtype(const char *path, const json_t *root, char *dtype, size_t size) {
-    const char *key = "dtype", *text = NULL;
-    TRY(json_text(path, root, key, false, &text));
-    if (!text) {
-        key = "torch_dtype";
-        TRY(json_text(path, root, key, false, &text));
+static enum status read_dtype(const struct config *c, char *dtype, size_t size) {
+    static const char *const keys[] = {"torch_dtype", "dtype"};
+    const char *key = keys[0], *text = NULL;
+    for (int i = 0; i < 2; i++) { /* the newer name counts before the older one */
+        const char *found = NULL;
+        TRY(config_text(c, keys[i], false, &found));
+        if (found) {
+            key = keys[i];
+            text = found;
+        }
     }
     if (!text)
         return STATUS_OK;
     if (strlen(text) >= size ||
         strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789_.") != strlen(text))
         return status_fail(
-            path, key,
+            c->path, config_key(c, key).text,
             "found %s, expected a name such as float32 or bfloat16; restore the file "
             "as it was published",
-            json_words(json_object_get(root, key)).text);
+            json_words(json_object_get(c->root, key)).text);
     memcpy(dtype, text, strlen(text) + 1);
     return STATUS_OK;
 }
 
-/* Parameters by the widest integers there are: the ranges alone allow products beyond 64 bits. */
-static unsigned __int128 count_parameters(const struct shape *s) {
-    typedef unsigned __int128 wide;
-    wide hidden = (wide)s->hidden, d = (wide)s->head_dim;
-    wide attention = 2 * hidden * (wide)s->heads * d + 2 * hidden * (wide)s->kv_heads * d;
-    wide layer = attention + 3 * hidden * (wide)s->ffn + 2 * hidden;
-    wide tables = (s->tied ? 1 : 2) * (wide)s->vocab * hidden;
-    return (wide)s->layers * layer + tables + hidden;
+static enum status read_sizes(const struct config *c, const struct family *family,
+                              struct shape *shape) {
+    TRY(config_int(c, "num_hidden_layers", true, 1, LAYERS_MAX, &shape->layers));
+    TRY(config_int(c, "hidden_size", true, 1, size_max, &shape->hidden));
+    TRY(read_heads(c, family, shape));
+    TRY(config_int(c, "intermediate_size", true, 1, size_max, &shape->ffn));
+    TRY(config_int(c, "vocab_size", true, 1, size_max, &shape->vocab));
+    return config_int(c, "max_position_embeddings", true, 1, size_max, &shape->context);
 }
 
-static enum status read_root(const char *path, const json_t *root, struct shape *shape) {
-    int family;
-    TRY(read_family(path, root, &family));
-    TRY(refuse_unsupported(path, root));
-    snprintf(shape->family, sizeof shape->family, "%s", families[family].model_type);
-    TRY(json_int(path, root, "num_hidden_layers", true, 1, count_max, &shape->layers));
-    TRY(json_int(path, root, "hidden_size", true, 1, size_max, &shape->hidden));
-    TRY(read_heads(path, root, shape));
-    TRY(json_int(path, root, "intermediate_size", true, 1, size_max, &shape->ffn));
-    TRY(json_int(path, root, "vocab_size", true, 1, size_max, &shape->vocab));
-    TRY(json_int(path, root, "max_position_embeddings", true, 1, size_max, &shape->context));
-    if (families[family].slides) {
-        if (!json_object_get(root, "sliding_window"))
-            shape->sliding_window = families[family].window_absent;
-        TRY(json_int(path, root, "sliding_window", false, 1, size_max, &shape->sliding_window));
-    }
-    shape->norm_eps = 1e-6;
-    TRY(json_real_in(path, root, "rms_norm_eps", false, 0, 1, &shape->norm_eps));
-    TRY(json_bool(path, root, "tie_word_embeddings", false, &shape->tied));
-    TRY(rope_read(path, root, &shape->rope));
-    TRY(read_dtype(path, root, shape->dtype, sizeof shape->dtype));
+/* What the family says by itself. */
+static void take_facts(const struct family *family, struct shape *shape) {
+    snprintf(shape->family, sizeof shape->family, "%s", family->model_type);
+    shape->norm = family->norm;
+    shape->norm_place = family->norm_place;
+    shape->parallel = family->parallel;
+    shape->head_norm = family->head_norm;
+    shape->ungated = family->ungated;
+    shape->norm_eps = family->norm_eps;
+    shape->tied = family->tied;
+}
+
+/* Every parameter of the model, by the widest integers there are: the ranges alone allow products
+ * beyond 64 bits. */
+static unsigned __int128 count_parameters(const struct shape *shape) {
+    struct share whole = share_of(shape, (struct mesh){1, 1, 1}, 0);
+    return tensors_count(shape, &whole, false);
+}
+
+static enum status read_model(const struct config *c, struct shape *shape) {
+    const struct family *family;
+    TRY(read_family(c, &family));
+    TRY(refuse_unsupported(c));
+    take_facts(family, shape);
+    TRY(read_sizes(c, family, shape));
+    TRY(read_activation(c, family, shape));
+    TRY(read_biases(c, family, shape));
+    TRY(config_real(c, family->norm == NORM_LAYER ? "layer_norm_eps" : "rms_norm_eps", false, 0, 1,
+                    &shape->norm_eps));
+    TRY(config_bool(c, "tie_word_embeddings", false, &shape->tied));
+    TRY(rope_read(c, family, shape));
+    if (family->read)
+        TRY(family->read(c, shape));
+    TRY(family_read_windows(family, c, shape));
+    TRY(read_dtype(c, shape->dtype, sizeof shape->dtype));
     if (count_parameters(shape) > (unsigned __int128)parameters_max)
         return status_fail(
-            path, "hidden_size",
+            c->path, config_key(c, "hidden_size").text,
             "found a model of more than %lld parameters, expected fewer; restore the "
             "file as it was published",
             (long long)parameters_max);
     return STATUS_OK;
 }
 
-enum status shape_parse(const char *path, const char *text, int64_t len, struct shape *shape) {
+/* Reads a parsed file; `unused` may be NULL, else it gets the names of the fields that nobody
+ * looked for, owned by the caller. */
+static enum status read_root(const char *path, const json_t *root, struct shape *shape,
+                             json_t **unused) {
+    struct config config;
+    TRY(config_open(path, root, &config));
     /* Padding too: the object travels as bytes and may be compared as such. */
     memset(shape, 0, sizeof *shape);
+    enum status status = read_model(&config, shape);
+    if (status == STATUS_OK && unused) {
+        *unused = config_unused(&config);
+        status = *unused ? STATUS_OK : status_no_memory(path, 64);
+    }
+    config_close(&config);
+    return status;
+}
+
+enum status shape_parse(const char *path, const char *text, int64_t len, struct shape *shape) {
     json_t *root;
     TRY(json_parse_object(path, text, len, &root));
-    enum status status = read_root(path, root, shape);
+    enum status status = read_root(path, root, shape, NULL);
     json_decref(root);
     return status;
 }
 
-enum status shape_read(const char *dir, struct shape *shape) {
-    char *path, *text = NULL;
-    int64_t len;
+static enum status read_dir(const char *dir, struct shape *shape, json_t **unused) {
+    char *path;
+    json_t *root = NULL;
     TRY(file_join(dir, config_name, &path));
-    enum status status = file_read(path, config_bytes_max, &text, &len);
+    enum status status = json_read(path, config_bytes_max, &root);
     if (status == STATUS_OK)
-        status = shape_parse(path, text, len, shape);
-    free(text);
+        status = read_root(path, root, shape, unused);
+    json_decref(root);
     free(path);
     return status;
+}
+
+enum status shape_read(const char *dir, struct shape *shape) {
+    return read_dir(dir, shape, NULL);
+}
+
+enum status shape_list_unused(const char *dir, void (*put)(void *context, const char *name),
+                              void *context) {
+    struct shape shape;
+    json_t *unused = NULL, *name;
+    size_t i;
+    TRY(read_dir(dir, &shape, &unused));
+    json_array_foreach(unused, i, name) {
+        put(context, json_string_value(name));
+    }
+    json_decref(unused);
+    return STATUS_OK;
 }
 
 static enum status add_stop_id(const char *path, const json_t *id, int64_t vocab,

@@ -17,9 +17,11 @@ struct share {
     struct range heads;       /* query heads whose q rows and o columns this rank holds */
     struct range kv_rows;     /* rows of k_proj and of v_proj this rank holds */
     struct range ffn;         /* gate and up rows, down columns */
+    struct range expert_ffn;  /* the same of every expert */
     struct range vocab;       /* rows of the embedding table and of the head */
     bool embeds;              /* first stage: holds its rows of the embedding table */
     bool predicts;            /* last stage: holds the final norm and its rows of the head */
+    bool routes;              /* first rank of its stage: decides which experts a token takes */
 };
 
 struct share share_of(const struct shape *shape, struct mesh mesh, int64_t rank);
@@ -29,13 +31,12 @@ struct range share_heads(const struct share *share, struct mesh mesh, int64_t sp
 struct range share_kv_rows(const struct shape *shape, const struct share *share, struct mesh mesh,
                            int64_t sp);
 
-/* Parameters held by a rank with this share: all of them, and those of norms among them, which stay
- * f32 whatever the type of the matrices. */
+/* Parameters held by a rank with this share, a tied table once. */
 int64_t share_parameters(const struct shape *shape, const struct share *share);
-int64_t share_norm_parameters(const struct shape *shape, const struct share *share);
 
-/* Bytes that a rank with this share holds of weights: norms in f32, matrices in this format, a tied
- * table once. At most INT64_MAX. */
+/* Bytes of those that are f32 whatever the format (norms, biases, routers), up to WEIGHT_ALIGNMENT,
+ * and of all with matrices in this format. At most INT64_MAX. */
+int64_t share_f32_bytes(const struct shape *shape, const struct share *share);
 int64_t share_weight_bytes(const struct shape *shape, const struct share *share,
                            const struct weight_format *format);
 

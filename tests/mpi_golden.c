@@ -35,6 +35,12 @@ static void compare(struct opened *o, const char *what, struct scheme scheme, co
     free(got);
 }
 
+/* Another reading of the same model, or sliding windows under SelfExtend: not what is computed
+ * here. */
+static bool left_out(const char *name) {
+    return strstr(name, "_short") || strstr(name, "_keepwindow");
+}
+
 static void compare_dir(const char *dir) {
     char path[4096];
     struct golden golden;
@@ -47,6 +53,8 @@ static void compare_dir(const char *dir) {
         struct opened o;
         opened_open(MPI_COMM_WORLD, dir, mesh, &o);
         for (int i = 0; i < golden.sets_count; i++) {
+            if (left_out(golden.sets[i].name))
+                continue;
             struct scheme scheme = scheme_of(&shape, golden.sets[i].name);
             compare(&o, dir, scheme, golden.ids, golden.T, golden.sets[i].values, 7);
             compare(&o, dir, scheme, golden.ids, golden.T, golden.sets[i].values, 64);
@@ -57,7 +65,11 @@ static void compare_dir(const char *dir) {
     golden_free(&golden);
 }
 
-static const char *const own[] = {"llama", "llama-bf16", "llama3", "mistral", "llama3-oldconfig"};
+static const char *const own[] = {"llama",   "llama-bf16", "llama3", "llama3-oldconfig",
+                                  "mistral", "phi",        "phi3",   "phi3-longrope",
+                                  "qwen2",   "qwen3",      "gemma",  "gemma3",
+                                  "olmo2",   "granite",    "smollm3"};
+enum { OWN = sizeof own / sizeof own[0] };
 
 START_TEST(own_directories) {
     char dir[4096];
@@ -68,6 +80,8 @@ END_TEST
 
 /* The other form of config.json describes the same model. */
 START_TEST(old_config) {
+    if (strcmp(own[_i], "llama3-oldconfig") == 0) /* it is in that form already */
+        return;
     char dir[DIRECTORY_MAX], command[8192];
     directory_make(dir);
     if (rank == 0) {
@@ -82,30 +96,37 @@ START_TEST(old_config) {
 }
 END_TEST
 
-/* Third-party values: models/ferrl-tiny-llama, and neural-api-tiny-hf's llama (also in two shards)
- * and mistral. Their files are linked into a temporary directory under the usual names. */
+/* Third-party values: models/ferrl-tiny-*, and those of neural-api-tiny-hf, whose llama is there in
+ * two shards as well. Their files are linked into a temporary directory under the usual names. */
+#define FERRL(name)                                                                                \
+    { "ferrl-tiny-" name, "config.json", "golden.json", {"model.safetensors"}, NULL }
+#define NEURAL(name)                                                                               \
+    {                                                                                              \
+        "neural-api-tiny-hf", "tiny_" name "_config.json", "tiny_" name "_logits.json",            \
+            {"tiny_" name ".safetensors"}, NULL                                                    \
+    }
 static const struct third_party {
     const char *folder, *config, *logits;
     const char *weights[3]; /* file there, and its name here when it differs */
     const char *index;
 } others[] = {
-    {"ferrl-tiny-llama", "config.json", "golden.json", {"model.safetensors"}, NULL},
-    {"neural-api-tiny-hf",
-     "tiny_llama_config.json",
-     "tiny_llama_logits.json",
-     {"tiny_llama.safetensors"},
-     NULL},
+    FERRL("llama"),
+    FERRL("qwen3"),
+    NEURAL("llama"),
     {"neural-api-tiny-hf",
      "tiny_llama_config.json",
      "tiny_llama_logits.json",
      {"tiny_llama-00001-of-00002.safetensors", "tiny_llama-00002-of-00002.safetensors"},
      "tiny_llama.safetensors.index.json"},
-    {"neural-api-tiny-hf",
-     "tiny_mistral_config.json",
-     "tiny_mistral_logits.json",
-     {"tiny_mistral.safetensors"},
-     NULL},
+    NEURAL("mistral"),
+    NEURAL("qwen2"),
+    NEURAL("qwen3"),
+    NEURAL("phi"),
+    NEURAL("phi3"),
+    NEURAL("phi3_longrope"),
+    NEURAL("gemma"),
 };
+enum { OTHERS = sizeof others / sizeof others[0] };
 
 static void link_file(const char *shared, const char *folder, const char *file, const char *dir,
                       const char *name) {
@@ -199,9 +220,9 @@ static Suite *golden_suite(void) {
     MPI_Comm_size(MPI_COMM_WORLD, &ranks);
     Suite *suite = suite_create("golden logits");
     TCase *tests = tcase_create("golden");
-    tcase_add_loop_test(tests, own_directories, 0, 5);
-    tcase_add_loop_test(tests, old_config, 0, 4);
-    tcase_add_loop_test(tests, third_party, 0, 4);
+    tcase_add_loop_test(tests, own_directories, 0, OWN);
+    tcase_add_loop_test(tests, old_config, 0, OWN);
+    tcase_add_loop_test(tests, third_party, 0, OTHERS);
     suite_add_tcase(suite, tests);
     return suite;
 }

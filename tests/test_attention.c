@@ -126,9 +126,9 @@ static float *rotate_all(const float *x, const int64_t *positions, int64_t count
     float *out = allocate(count * d * 4);
     for (int64_t i = 0; i < d / 2; i++)
         frequencies[i] = pow(THETA, -2.0 * (double)i / (double)d);
-    rope_tables(positions, count, frequencies, d, cosines, sines);
+    rope_tables(positions, count, frequencies, d / 2, 1, cosines, sines);
     for (int64_t t = 0; t < count; t++)
-        rope_rotate(x + t * d, cosines + t * d / 2, sines + t * d / 2, d, scale, out + t * d);
+        rope_rotate(x + t * d, cosines + t * d / 2, sines + t * d / 2, d / 2, d, scale, out + t * d);
     free(frequencies);
     free(cosines);
     free(sines);

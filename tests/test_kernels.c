@@ -153,29 +153,123 @@ START_TEST(norm) {
 }
 END_TEST
 
-/* Every level, every tail, every size of the argument. Relative error: exp within 1.2e-7, a sum, a
- * quotient and a product of half a unit (6e-8) each. */
-START_TEST(silu) {
-    static silu_multiply_function *const levels[ISA_COUNT] = {
-        silu_multiply_generic, silu_multiply_avx2, silu_multiply_avx512};
-    for (enum isa isa = ISA_GENERIC; isa <= isa_available() && isa <= ISA_AVX512; isa++) {
-        for (int64_t n = 0; n < 70; n++) {
+START_TEST(layer_norms) {
+    static const int64_t widths[] = {1, 7, 64, 300};
+    for (int n = 0; n < 4; n++) {
+        int64_t width = widths[n];
+        float x[3 * 300], weight[300], bias[300], out[3 * 300];
+        for (int64_t i = 0; i < 3 * width; i++)
+            x[i] = random_float(-3, 3) + 100; /* a mean far from zero must not cost digits */
+        for (int64_t i = 0; i < width; i++) {
+            weight[i] = random_float(0, 2);
+            bias[i] = random_float(-1, 1);
+        }
+        layer_norm(x, weight, bias, 1e-5, 3, width, out);
+        for (int64_t t = 0; t < 3; t++) {
+            double mean = 0, variance = 0;
+            for (int64_t i = 0; i < width; i++)
+                mean += x[t * width + i] / (double)width;
+            for (int64_t i = 0; i < width; i++)
+                variance += (x[t * width + i] - mean) * (x[t * width + i] - mean) / (double)width;
+            for (int64_t i = 0; i < width; i++) {
+                double normed = (x[t * width + i] - mean) / sqrt(variance + 1e-5);
+                double expected = normed * weight[i] + bias[i];
+                REQUIRE(fabs(out[t * width + i] - expected) <= 3e-7 * (fabs(expected) + 1));
+            }
+        }
+        layer_norm(x, weight, bias, 1e-5, 3, width, x);
+        ck_assert_mem_eq(x, out, (size_t)(3 * width) * sizeof *x);
+    }
+    float x[2] = {5, 5}, one[2] = {1, 1}, bias[2] = {0.5f, -2};
+    layer_norm(x, one, bias, 1e-5, 1, 2, x);
+    REQUIRE(x[0] == 0.5f && x[1] == -2);
+    layer_norm(x, one, bias, 1e-5, 0, 2, x);
+}
+END_TEST
+
+static double exact_silu(double x) {
+    return x / (1 + exp(-x));
+}
+
+/* x/2 (1 + tanh u) without the cancellation of a negative u. */
+static double exact_gelu_tanh(double x) {
+    return x / (1 + exp(-2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+}
+
+static double exact_gelu(double x) {
+    return 0.5 * x * erfc(-x * M_SQRT1_2);
+}
+
+/* One activation of one level: every tail, every size of the argument, with and without the second
+ * factor, against the formula in double; relative to the value, and `absolute` for what cancels. */
+static void check_gate(gate_function *gate_of, double (*exact)(double), double relative,
+                       double absolute) {
+    for (int64_t n = 0; n < 70; n++)
+        for (int alone = 0; alone < 2; alone++) {
             float gate[71], up[71], before[71];
             for (int64_t i = 0; i <= n; i++) {
                 before[i] = gate[i] = random_float(-1, 1) * (float)(1 << i % 7) * 1.3f;
                 up[i] = random_float(-2, 2);
             }
-            levels[isa](gate, up, n);
+            gate_of(gate, alone ? NULL : up, n);
             for (int64_t i = 0; i < n; i++) {
-                double x = before[i], expected = x / (1 + exp(-x)) * up[i];
-                REQUIRE(fabs(gate[i] - expected) <= 3.2e-7 * fabs(expected) + 1e-37);
+                double expected = exact(before[i]) * (alone ? 1 : up[i]);
+                ck_assert_msg(fabs(gate[i] - expected) <= relative * fabs(expected) + absolute,
+                              "f(%.9g): %.9g, expected %.9g", before[i], gate[i], expected);
             }
             REQUIRE(gate[n] == before[n]); /* what lies behind is not touched */
         }
-        float gate[5] = {NAN, 200, -200, INFINITY, 0}, up[5] = {1, 1, 1, 1, 1};
-        levels[isa](gate, up, 5);
-        REQUIRE(isnan(gate[0]) && gate[1] == 200 && fabsf(gate[2]) < 1e-37f);
-        REQUIRE(gate[3] == INFINITY && gate[4] == 0);
+    float gate[5] = {NAN, 200, -200, INFINITY, 0}, up[5] = {1, 1, 1, 1, 1};
+    gate_of(gate, up, 5);
+    REQUIRE(isnan(gate[0]) && gate[1] == 200 && fabsf(gate[2]) < 1e-37f);
+    REQUIRE(gate[3] == INFINITY && gate[4] == 0);
+}
+
+/* Relative error of silu: exp within 1.2e-7, a sum, a quotient and a product of half a unit (6e-8)
+ * each. gelu_tanh has four more roundings in the exponent, whose error the exponential multiplies
+ * by the exponent itself: where the value is below 1e-4 that may be 3e-6 of it. The plain forms add
+ * 1 to a tanh or an erf near -1 and are right to a unit of 1 times x. */
+START_TEST(activations) {
+    static gate_function *const silu[ISA_COUNT] = {silu_multiply_generic, silu_multiply_avx2,
+                                                   silu_multiply_avx512};
+    static gate_function *const gelu[ISA_COUNT] = {
+        gelu_tanh_multiply_generic, gelu_tanh_multiply_avx2, gelu_tanh_multiply_avx512};
+    for (enum isa isa = ISA_GENERIC; isa <= ISA_AVX512; isa++) {
+        if (isa > isa_available()) {
+            printf("SKIP: activations at %s (found %s)\n", isa_name(isa),
+                   isa_name(isa_available()));
+            continue;
+        }
+        check_gate(silu[isa], exact_silu, 3.2e-7, 1e-37);
+        check_gate(gelu[isa], exact_gelu_tanh, 4e-7, isa == ISA_GENERIC ? 4e-7 : 2e-8);
+    }
+    check_gate(gelu_multiply, exact_gelu, 4e-7, 4e-7);
+}
+END_TEST
+
+START_TEST(soft_caps) {
+    static soft_cap_function *const levels[ISA_COUNT] = {soft_cap_generic, soft_cap_avx2,
+                                                         soft_cap_avx512};
+    for (enum isa isa = ISA_GENERIC; isa <= ISA_AVX512; isa++) {
+        if (isa > isa_available()) {
+            printf("SKIP: soft caps at %s (found %s)\n", isa_name(isa), isa_name(isa_available()));
+            continue;
+        }
+        for (int64_t n = 0; n < 70; n++) {
+            float x[71], before[71], cap = random_float(0.5f, 50);
+            for (int64_t i = 0; i <= n; i++)
+                before[i] = x[i] = random_float(-1, 1) * cap * 0.003f * (float)(1 << i % 12);
+            levels[isa](x, cap, n);
+            for (int64_t i = 0; i < n; i++) {
+                double expected = cap * tanh(before[i] / (double)cap);
+                REQUIRE(fabs(x[i] - expected) <= 3e-7 * fabs(expected));
+            }
+            REQUIRE(x[n] == before[n]);
+        }
+        float x[5] = {NAN, INFINITY, -INFINITY, 0, 1e-30f};
+        levels[isa](x, 30, 5);
+        REQUIRE(isnan(x[0]) && x[1] == 30 && x[2] == -30 && x[3] == 0);
+        REQUIRE(fabsf(x[4] - 1e-30f) < 1e-36f);
     }
 }
 END_TEST
@@ -224,11 +318,11 @@ START_TEST(rotary) {
     float cosines[COUNT * d / 2], sines[COUNT * d / 2], x[d], out[d];
     for (int i = 0; i < d / 2; i++)
         frequencies[i] = pow(10000, -2.0 * i / d);
-    rope_tables(positions, COUNT, frequencies, d, cosines, sines);
+    rope_tables(positions, COUNT, frequencies, d / 2, 1, cosines, sines);
     for (int t = 0; t < COUNT; t++) {
         for (int i = 0; i < d; i++)
             x[i] = random_float(-2, 2);
-        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d, 0.25f, out);
+        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d / 2, d, 0.25f, out);
         for (int i = 0; i < d / 2; i++) {
             /* A product in long double keeps the angle of a large position. */
             double angle = (double)remainderl((long double)positions[t] * frequencies[i],
@@ -239,9 +333,33 @@ START_TEST(rotary) {
             ck_assert_double_eq_tol(out[i], 0.25 * (a * cos(angle) - b * sin(angle)), 3e-7);
             ck_assert_double_eq_tol(out[i + d / 2], 0.25 * (b * cos(angle) + a * sin(angle)), 3e-7);
         }
-        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d, 0.25f, x);
+        rope_rotate(x, cosines + t * d / 2, sines + t * d / 2, d / 2, d, 0.25f, x);
         ck_assert_mem_eq(x, out, sizeof x);
     }
+}
+END_TEST
+
+/* A part of the head is rotated, or nothing of it: the rest is only scaled. Tables with a factor.
+ */
+START_TEST(rotary_part) {
+    enum { d = 10, PAIRS = 3 };
+    static const int64_t position[1] = {77};
+    double frequencies[PAIRS] = {1, 0.3, 0.01};
+    float cosines[PAIRS], sines[PAIRS], x[d], out[d];
+    rope_tables(position, 1, frequencies, PAIRS, 1.5, cosines, sines);
+    for (int i = 0; i < d; i++)
+        x[i] = random_float(-2, 2);
+    rope_rotate(x, cosines, sines, PAIRS, d, 0.5f, out);
+    for (int i = 0; i < PAIRS; i++) {
+        double angle = 77 * frequencies[i], a = x[i], b = x[i + PAIRS];
+        ck_assert_double_eq_tol(out[i], 0.75 * (a * cos(angle) - b * sin(angle)), 1e-6);
+        ck_assert_double_eq_tol(out[i + PAIRS], 0.75 * (b * cos(angle) + a * sin(angle)), 1e-6);
+    }
+    for (int i = 2 * PAIRS; i < d; i++)
+        REQUIRE(out[i] == 0.5f * x[i]);
+    rope_rotate(x, NULL, NULL, 0, d, 0.5f, out);
+    for (int i = 0; i < d; i++)
+        REQUIRE(out[i] == 0.5f * x[i]);
 }
 END_TEST
 
@@ -452,9 +570,12 @@ int main(void) {
                                   kv_layout,
                                   kv_rounding,
                                   norm,
-                                  silu,
+                                  layer_norms,
+                                  activations,
+                                  soft_caps,
                                   long_arrays,
                                   rotary,
+                                  rotary_part,
                                   philox_known_answers,
                                   gumbel,
                                   best_candidates,

@@ -202,7 +202,7 @@ END_TEST
 
 /* As large as config.json may state it, and a request beyond all: no overflow. */
 START_TEST(plan_of_the_impossible) {
-    struct shape shape = {.layers = 65536,
+    struct shape shape = {.layers = LAYERS_MAX,
                           .hidden = 64,
                           .heads = 32767,
                           .kv_heads = 32767,

@@ -158,11 +158,11 @@ static void check_close(double found, double expected) {
 START_TEST(frequencies) {
     double f[64];
     struct rope rope = {.type = ROPE_DEFAULT, .theta = 10000, .factor = 1};
-    rope_frequencies(&rope, 128, f);
+    rope_frequencies(&rope, 64, 1, f);
     for (int i = 0; i < 64; i++)
         check_close(f[i], exp(-log(10000.0) * i / 64));
     rope = (struct rope){.type = ROPE_LINEAR, .theta = 10000, .factor = 4};
-    rope_frequencies(&rope, 8, f);
+    rope_frequencies(&rope, 4, 1, f);
     check_close(f[0], 0.25);
     check_close(f[2], 0.0025);
     /* Llama-3.1-8B, by a separate program from the formula in transformers. */
@@ -177,10 +177,28 @@ START_TEST(frequencies) {
                   {34, 0.00017850781276799638},
                   {35, 9.556212353964683e-05},
                   {63, 3.068925988914511e-07}};
-    rope = (struct rope){ROPE_LLAMA3, 500000, 8, 1, 4, 8192};
-    rope_frequencies(&rope, 128, f);
+    rope = (struct rope){.type = ROPE_LLAMA3,
+                         .theta = 500000,
+                         .factor = 8,
+                         .low_freq_factor = 1,
+                         .high_freq_factor = 4,
+                         .original_context = 8192};
+    rope_frequencies(&rope, 64, 1, f);
     for (size_t i = 0; i < sizeof llama3 / sizeof llama3[0]; i++)
         check_close(f[llama3[i].i], llama3[i].frequency);
+    /* The short factors up to the original context, the long ones beyond it; and the factor. */
+    rope = (struct rope){.type = ROPE_LONGROPE,
+                         .theta = 10000,
+                         .original_context = 40,
+                         .attention_factor = 1.25,
+                         .short_factor = {1, 1.5},
+                         .long_factor = {2, 4}};
+    ck_assert_double_eq(rope_frequencies(&rope, 2, 40, f), 1.25);
+    check_close(f[0], 1);
+    check_close(f[1], 0.01 / 1.5);
+    ck_assert_double_eq(rope_frequencies(&rope, 2, 41, f), 1.25);
+    check_close(f[0], 0.5);
+    check_close(f[1], 0.0025);
 }
 END_TEST
 

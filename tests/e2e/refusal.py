@@ -222,8 +222,8 @@ class Config(Refusal):
         for field, value in (("hidden_size", None), ("hidden_size", "32"), ("hidden_size", 0),
                              ("hidden_size", 1 << 40), ("num_hidden_layers", -1),
                              ("num_key_value_heads", 3), ("vocab_size", 2.5),
-                             ("rms_norm_eps", -1.0), ("hidden_act", "gelu"),
-                             ("attention_bias", True), ("head_dim", 7)):
+                             ("rms_norm_eps", -1.0), ("hidden_act", "relu2"),
+                             ("attention_bias", 1), ("head_dim", 7)):
             self.assert_field_refused(field, value, ranks=(1,))
 
     def test_unknown_rope_type(self):
