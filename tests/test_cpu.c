@@ -1,9 +1,14 @@
 /* The choice of the instruction level: from CPUID's words, the registers that the operating system
  * saves and its permission for the tiles; and from the environment. */
 #include "kernels/cpu.h"
+#include "kernels/cpu_tiles.h"
 #include "tests/testing.h"
+#include "tests/tile_model.h"
+#include "tests/tile_trap.h"
 
+#include <signal.h>
 #include <stddef.h>
+#include <sys/time.h>
 
 /* Words with the features of well-known processors, and the levels that these have. */
 static const struct {
@@ -149,9 +154,45 @@ START_TEST(level_from_environment) {
 }
 END_TEST
 
+/* What a machine that does not keep the tiles does to them, while the thread sleeps. */
+static void tiles_lose(int number) {
+    static const char zeros[TILE_ROW_BYTES];
+    (void)number;
+    if (tile_configured())
+        tile_load(3, zeros, 0);
+}
+
+/* On tiles that are the model's, and then on some that are lost after a while. */
+START_TEST(tiles_are_watched) {
+    if (isa_available() < ISA_AMX)
+        tiles_trap();
+    ck_assert(tiles_kept());
+    ck_assert(!tile_configured());
+    if (isa_available() >= ISA_AMX) {
+        printf("SKIP: lost tiles (this processor has its own, which nothing here can lose)\n");
+        return;
+    }
+    const struct itimerval later = {.it_value = {0, 200}}, never = {.it_value = {0, 0}};
+    for (int attempt = 0; attempt < 100; attempt++) {
+        signal(SIGALRM, tiles_lose);
+        setitimer(ITIMER_REAL, &later, NULL);
+        bool kept = tiles_kept();
+        setitimer(ITIMER_REAL, &never, NULL);
+        if (!kept)
+            return; /* else the signal came while they held nothing yet */
+    }
+    ck_abort_msg("lost tiles are not noticed");
+}
+END_TEST
+
 int main(void) {
-    const TTest *const tests[] = {known_processors, every_feature_counts,   permission_counts,
-                                  this_processor,   level_from_environment, NULL};
+    const TTest *const tests[] = {known_processors,
+                                  every_feature_counts,
+                                  permission_counts,
+                                  this_processor,
+                                  level_from_environment,
+                                  tiles_are_watched,
+                                  NULL};
     Suite *suite = suite_create("cpu");
     suite_add(suite, "cpu", tests);
     return suite_run(suite);
