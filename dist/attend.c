@@ -2,6 +2,7 @@
 
 #include "dist/collective.h"
 #include "dist/head_norm.h"
+#include "dist/tails.h"
 #include "kernels/elementwise.h"
 #include <math.h>
 #include <stdio.h>
@@ -70,18 +71,18 @@ void attend_prepare(struct sequence *s, int64_t T) {
     int64_t group = shape_group(&s->model->shape);
     int64_t *of_rows = s->positions, *of_tokens = s->positions + s->options.chunk * group;
     for (int64_t i = 0; i < T; i++) {
-        of_tokens[i] = s->tokens + i;
+        of_tokens[i] = sequence_position(s, i);
         for (int64_t h = 0; h < group; h++)
-            of_rows[i * group + h] = s->tokens + i;
+            of_rows[i * group + h] = of_tokens[i];
     }
     make_tables(s, of_tokens, T, TABLE_NEAR);
     if (scheme->rule != ZONE_GROUPED)
         return;
     for (int64_t i = 0; i < T; i++)
-        of_tokens[i] = scheme_far_query(scheme, s->tokens + i);
+        of_tokens[i] = scheme_far_query(scheme, sequence_position(s, i));
     make_tables(s, of_tokens, T, TABLE_FAR_QUERIES);
     for (int64_t i = 0; i < T; i++)
-        of_tokens[i] = scheme_far_key(scheme, s->tokens + i);
+        of_tokens[i] = scheme_far_key(scheme, sequence_position(s, i));
     make_tables(s, of_tokens, T, TABLE_FAR_KEYS);
 }
 
@@ -114,15 +115,20 @@ static void rotate_queries(struct sequence *s, int64_t layer, enum wire wire, co
         }
 }
 
-/* Global index of the n-th of these rows that rank `part` of the group owns. */
+/* Global index of the n-th of these rows that rank `part` of the group owns. Of a batch: what would
+ * be the index if its rows were the next tokens. */
 static int64_t owned_token(const struct sequence *s, struct range rows, int64_t part, int64_t n) {
     struct cyclic c = s->cache.cyclic;
+    if (s->batch)
+        return s->tokens + tails_owned_row(s->batch, part, c.parts, n);
     return cyclic_global(c, part, cyclic_count(c, part, s->tokens + rows.first) + n);
 }
 
 /* How many of these rows' tokens that rank owns. */
 static int64_t owned_tokens(const struct sequence *s, struct range rows, int64_t part) {
     struct cyclic c = s->cache.cyclic;
+    if (s->batch)
+        return tails_owned_rows(s->batch, part, c.parts);
     return cyclic_count(c, part, s->tokens + range_end(rows)) -
            cyclic_count(c, part, s->tokens + rows.first);
 }
@@ -215,6 +221,10 @@ void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const
     int64_t d = m->shape.head_dim, width = m->share.kv_heads.count * d;
     int64_t part = m->dist->place.sp, tokens = owned_tokens(s, rows, part);
     struct rotary tables = rotary_tables(s, layer, TABLE_FAR_KEYS);
+    if (s->batch) {
+        tails_put_keys(s, layer, keys, values, &tables);
+        return;
+    }
 #pragma omp parallel
     {
         float scratch[2 * d];
@@ -242,14 +252,27 @@ void attend_store_keys(struct sequence *s, int64_t layer, struct range rows) {
     attend_put_keys(s, layer, rows, keys, values);
 }
 
-void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
+void attend_tasks(struct sequence *s, int64_t layer, const struct attention_task *tasks,
+                  int64_t count) {
     static const enum attention_rule rules[] = {[ZONE_ALL_NEAR] = ATTENTION_ALL_NEAR,
                                                 [ZONE_GROUPED] = ATTENTION_GROUPED,
                                                 [ZONE_MASKED] = ATTENTION_MASKED};
     struct scheme scheme = layer_scheme(s, layer);
+    enum time_part before = times_enter(&s->model->dist->times, TIME_ATTENTION);
+    if (!attention_run(s->options.isa, s->options.compute, rules[scheme.rule], scheme.window, tasks,
+                       count)) {
+        fprintf(stderr, "quire: memory: attention: found no room for its tiles, expected some "
+                        "hundred kB per thread; use more ranks or nodes\n");
+        MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
+    }
+    times_enter(&s->model->dist->times, before);
+}
+
+void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
+    struct scheme scheme = layer_scheme(s, layer);
     const struct model *m = s->model;
     int64_t group = shape_group(&m->shape), n = rows.count * group, d = m->shape.head_dim;
-    int64_t tokens = s->tokens + range_end(rows);
+    int64_t tokens = s->batch ? s->tokens : s->tokens + range_end(rows);
     for (int64_t h = 0; h < m->share.kv_heads.count; h++) {
         struct attention_queries queries = {
             .rows = n,
@@ -263,14 +286,9 @@ void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
         s->tasks[h] = (struct attention_task){.keys = cache_view(&s->cache, layer, h, tokens),
                                               .queries = queries};
     }
-    enum time_part before = times_enter(&m->dist->times, TIME_ATTENTION);
-    if (!attention_run(s->options.isa, s->options.compute, rules[scheme.rule], scheme.window,
-                       s->tasks, m->share.kv_heads.count)) {
-        fprintf(stderr, "quire: memory: attention: found no room for its tiles, expected some "
-                        "hundred kB per thread; use more ranks or nodes\n");
-        MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
-    }
-    times_enter(&m->dist->times, before);
+    attend_tasks(s, layer, s->tasks, m->share.kv_heads.count);
+    if (s->batch)
+        tails_attend(s, layer);
 }
 
 /* A row of partial results as it travels: d outputs of the wire's type, then maximum and sum in

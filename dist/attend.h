@@ -31,6 +31,10 @@ void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const
  * unnormalised. Local. */
 void attend_shard(struct sequence *s, int64_t layer, struct range rows);
 
+/* Attention as the layer has it. Ends the job where there is no memory for it. Local. */
+void attend_tasks(struct sequence *s, int64_t layer, const struct attention_task *tasks,
+                  int64_t count);
+
 /* Merges the shards of T tokens by log-sum-exp, each rank ending with its own heads: work.merged
  * [T, h*d]. Shards merge in rank order, so all meshes of one sp give the same bits.
  * Collective(sp). */

@@ -210,7 +210,7 @@ static void stage_leave(struct sequence *s, int64_t T) {
 #define HALF_LEAST 64
 
 static int halve(const struct sequence *s, int64_t T, struct half halves[2]) {
-    int count = s->options.overlap && !s->probe && T >= 2 * HALF_LEAST ? 2 : 1;
+    int count = s->options.overlap && !s->probe && !s->batch && T >= 2 * HALF_LEAST ? 2 : 1;
     for (int i = 0; i < count; i++)
         halves[i] = (struct half){.rows = range_part(T, count, i), .index = i, .alone = count == 1};
     return count;
@@ -245,7 +245,7 @@ void forward_chunk(struct sequence *s, const int32_t *tokens, int64_t T) {
         sum_end(s, &halves[i]);
     pulse_stop();
     stage_leave(s, T);
-    s->tokens += T;
+    s->tokens += s->batch ? 0 : T;
     s->chunk_rows = T;
     times_enter(&s->model->dist->times, before);
 }

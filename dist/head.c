@@ -114,6 +114,8 @@ struct shard_report {
 /* The decision's arguments and the decider's collected state; one per head_choose. */
 struct decision {
     struct sequence *s;
+    const float *logits; /* [v] of the row, own vocabulary */
+    int64_t position;    /* of the token that is chosen */
     const struct sample_options *options;
     bool unrestricted;            /* a sample without top-k and top-p */
     struct shard_report *reports; /* [R], decider only */
@@ -128,14 +130,13 @@ static double inverse_temperature(const struct sample_options *o) {
 static struct shard_report report_shard(const struct decision *d) {
     const struct sequence *s = d->s;
     struct range own = s->model->share.vocab;
-    int64_t position = s->tokens;
     struct shard_report r = {.rows = own.count, .fault = s->fault_step, .noisy_value = -INFINITY};
-    r.plain = log_sum_of(s->work.logits, own.count, 1.0);
-    r.scaled = log_sum_of(s->work.logits, own.count, inverse_temperature(d->options));
+    r.plain = log_sum_of(d->logits, own.count, 1.0);
+    r.scaled = log_sum_of(d->logits, own.count, inverse_temperature(d->options));
     if (d->unrestricted && own.count) {
-        r.noisy.id = sample_perturbed(s->work.logits, own.count, (int32_t)own.first, d->options,
-                                      position, &r.noisy_value);
-        r.noisy.logit = s->work.logits[r.noisy.id - own.first];
+        r.noisy.id = sample_perturbed(d->logits, own.count, (int32_t)own.first, d->options,
+                                      d->position, &r.noisy_value);
+        r.noisy.logit = d->logits[r.noisy.id - own.first];
     }
     return r;
 }
@@ -152,7 +153,7 @@ static void gather_candidates(struct decision *d, int64_t want) {
     int *counts = calloc(2 * (size_t)size, sizeof *counts);
     if (!mine || !counts)
         MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
-    most = candidates_top(s->work.logits, own.count, (int32_t)own.first, want, mine);
+    most = candidates_top(d->logits, own.count, (int32_t)own.first, want, mine);
     int total = 0;
     for (int r = 0; r < size; r++) {
         int64_t rows = range_part(s->model->shape.vocab, size, r).count;
@@ -207,7 +208,7 @@ static void decide(const struct decision *d, int64_t logprobs, struct choice *ch
         chosen = best_noisy(d);
     } else {
         int64_t at = sample_choose(d->merged, d->merged_count, d->s->model->shape.vocab,
-                                   merged_sum(d, true), d->options, d->s->tokens, need_more);
+                                   merged_sum(d, true), d->options, d->position, need_more);
         if (*need_more)
             return;
         chosen = d->merged[at];
@@ -263,31 +264,64 @@ static void stage_choose(struct decision *d, int64_t logprobs, struct choice *ch
     }
 }
 
-enum status head_choose(struct sequence *s, const struct sample_options *options, int64_t logprobs,
-                        struct choice *choice) {
+/* Brings the rows' hidden states to the front, in their order. */
+static void collect_rows(struct sequence *s, const int64_t *rows, int64_t count) {
+    int64_t D = s->model->shape.hidden;
+    for (int64_t i = 0; i < count; i++)
+        memmove(s->work.hidden + i * D, s->work.hidden + rows[i] * D,
+                (size_t)D * sizeof *s->work.hidden);
+}
+
+/* The last stage's part, for rows [first, first + count) of the hidden states. */
+static void choose_rows(struct sequence *s, int64_t first, const int64_t *positions, int64_t count,
+                        const struct sample_options *options, int64_t logprobs,
+                        struct choice *choices) {
+    struct dist *dist = s->model->dist;
+    struct decision d = {.s = s,
+                         .options = options,
+                         .unrestricted =
+                             options->temperature > 0 && !options->top_k && options->top_p >= 1};
+    if (dist->stage.rank == 0) {
+        d.reports = malloc((size_t)dist->stage.size * sizeof *d.reports);
+        if (!d.reports)
+            MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t in_block = i % HEAD_ROWS, rest = count - i;
+        if (in_block == 0)
+            head_logits(s, first + i, rest < HEAD_ROWS ? rest : HEAD_ROWS);
+        d.logits = s->work.logits + in_block * s->model->share.vocab.count;
+        d.position = positions[i];
+        stage_choose(&d, logprobs, &choices[i]);
+    }
+    free(d.reports);
+    free(d.merged);
+}
+
+enum status head_choose_rows(struct sequence *s, const int64_t *rows, const int64_t *positions,
+                             int64_t count, const struct sample_options *options, int64_t logprobs,
+                             struct choice *choices) {
     struct dist *dist = s->model->dist;
     enum time_part before = times_enter(&dist->times, TIME_HEAD);
-    memset(choice, 0, sizeof *choice);
+    memset(choices, 0, (size_t)count * sizeof *choices);
     if (s->model->share.predicts) {
-        struct decision d = {.s = s,
-                             .options = options,
-                             .unrestricted = options->temperature > 0 && !options->top_k &&
-                                             options->top_p >= 1};
-        if (dist->stage.rank == 0) {
-            d.reports = malloc((size_t)dist->stage.size * sizeof *d.reports);
-            if (!d.reports)
-                MPI_Abort(MPI_COMM_WORLD, STATUS_FAILED);
-        }
-        head_logits(s, s->chunk_rows - 1, 1);
-        stage_choose(&d, logprobs, choice);
-        free(d.reports);
-        free(d.merged);
+        if (count > 1)
+            collect_rows(s, rows, count);
+        choose_rows(s, count == 1 ? rows[0] : 0, positions, count, options, logprobs, choices);
     }
     /* Stages before the last have nothing to do until it has decided. */
     times_enter(&dist->times, s->model->share.predicts ? TIME_COMMUNICATION : TIME_WAITING);
-    MPI_Bcast(choice, sizeof *choice, MPI_BYTE, dist_decider(dist), dist->world.comm);
+    MPI_Bcast(choices, (int)((size_t)count * sizeof *choices), MPI_BYTE, dist_decider(dist),
+              dist->world.comm);
     times_enter(&dist->times, before);
-    if (choice->token < 0)
-        return sequence_check(s);
+    for (int64_t i = 0; i < count; i++)
+        if (choices[i].token < 0)
+            return sequence_check(s);
     return STATUS_OK;
+}
+
+enum status head_choose(struct sequence *s, const struct sample_options *options, int64_t logprobs,
+                        struct choice *choice) {
+    int64_t row = s->chunk_rows - 1, position = s->tokens;
+    return head_choose_rows(s, &row, &position, 1, options, logprobs, choice);
 }

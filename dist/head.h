@@ -38,4 +38,10 @@ struct choice {
 enum status head_choose(struct sequence *s, const struct sample_options *options, int64_t logprobs,
                         struct choice *choice);
 
+/* The same for several rows of the last pass, ascending; positions[i] is that of the token to
+ * choose behind rows[i]. Collective(world). */
+enum status head_choose_rows(struct sequence *s, const int64_t *rows, const int64_t *positions,
+                             int64_t count, const struct sample_options *options, int64_t logprobs,
+                             struct choice *choices);
+
 #endif

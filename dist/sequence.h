@@ -64,6 +64,14 @@ struct workspace {
 /* Rows of logits computed at a time. */
 #define HEAD_ROWS 64
 
+/* Rows of a pass that are not the sequence's next tokens but those of tails (tails.h). */
+struct tails;
+struct batch {
+    int64_t rows;
+    const int64_t *positions; /* [rows] not falling */
+    struct tails *tails;
+};
+
 struct sequence {
     struct model *model; /* borrowed */
     struct sequence_options options;
@@ -80,7 +88,13 @@ struct sequence {
     int64_t fault_step;           /* first step here that gave a value not finite, see below */
     const struct probe *probe;    /* borrowed, may be NULL */
     const struct probe *keeper;   /* borrowed, may be NULL: gets SITE_K and SITE_V alone */
+    const struct batch *batch;    /* of the pass under way, NULL: the next tokens */
 };
+
+/* Position of the pass's row. */
+static inline int64_t sequence_position(const struct sequence *s, int64_t row) {
+    return s->batch ? s->batch->positions[row] : s->tokens + row;
+}
 
 /* Pairs that are rotated of each head, and how many rotary embeddings the model has. */
 static inline int64_t rotary_pairs(const struct shape *shape) {

@@ -79,3 +79,75 @@ enum status book_header(const struct session *s, const struct sequence_options *
         status = fill(s, sequence, text_tokens, header);
     return status_agree(s->dist.world.comm, status);
 }
+
+/* -- going on behind a reading ----------------------------------------------------------------- */
+
+static enum status differs(const char *path, const char *field, int64_t found, int64_t expected,
+                           const char *option) {
+    return status_fail(path, field,
+                       "found %" PRId64 ", expected %" PRId64 " as %s says; leave %s out", found,
+                       expected, option, option);
+}
+
+/* What was asked for must be what the file has. */
+static enum status adopt_types(const char *path, const struct reading_header *h,
+                               const struct options *o) {
+    enum kv_type kv = KV_F32;
+    reading_kv_type(h, &kv);
+    if (o->kv != OPTION_KV_UNSET && o->kv != kv)
+        return status_fail(path, "kv", "found %s, expected %s as --kv says; leave --kv out", h->kv,
+                           kv_type_name(o->kv));
+    if (o->chunk && o->chunk != h->chunk)
+        return differs(path, "chunk", h->chunk, o->chunk, "--chunk");
+    if (o->scheme.plain && strcmp(h->method, "plain") != 0)
+        return status_fail(path, "method",
+                           "found %s, expected plain as --no-self-extend says; leave "
+                           "--no-self-extend out",
+                           h->method);
+    if (o->scheme.group && o->scheme.group != h->group)
+        return differs(path, "group", h->group, o->scheme.group, "--group");
+    if (o->scheme.window && o->scheme.window != h->window)
+        return differs(path, "window", h->window, o->scheme.window, "--window");
+    return STATUS_OK;
+}
+
+static enum status adopt(const char *path, const struct reading_header *h, struct options *o) {
+    enum compute compute = strcmp(h->compute, "bf16") == 0 ? COMPUTE_BF16 : COMPUTE_F32;
+    if (o->compute != COMPUTE_AUTO && o->compute != compute)
+        return status_fail(path, "compute",
+                           "found %s, expected %s as --compute says; leave --compute out",
+                           h->compute, compute_name(o->compute));
+    TRY(adopt_types(path, h, o));
+    o->compute = compute;
+    o->scheme = (struct scheme_request){
+        .plain = strcmp(h->method, "plain") == 0, .group = h->group, .window = h->window};
+    o->chunk = h->chunk;
+    reading_kv_type(h, &o->kv);
+    return STATUS_OK;
+}
+
+enum status book_adopt(const char *path, struct options *options) {
+    struct reading_header header;
+    struct reading_places places;
+    enum status status = STATUS_OK;
+    int rank;
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rank == 0)
+        status = reading_format_open(path, &header, &places);
+    TRY(status_agree(MPI_COMM_WORLD, status));
+    MPI_Bcast(&header, sizeof header, MPI_BYTE, 0, MPI_COMM_WORLD);
+    return adopt(path, &header, options);
+}
+
+enum status book_check(const struct session *s, const struct reading *reading,
+                       struct sequence_options *sequence) {
+    const struct reading_header *h = &reading->header;
+    struct reading_header expected;
+    *sequence = session_sequence(s, false, h->capacity, h->capacity);
+    TRY(book_header(s, sequence, 0, &expected));
+    enum status status = STATUS_OK;
+    if (session_leads(s))
+        status = reading_header_compare(reading->path, h, &expected, false,
+                                        "take the model that the reading was made with");
+    return status_agree(s->dist.world.comm, status);
+}

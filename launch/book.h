@@ -11,10 +11,14 @@
 enum status book_header(const struct session *session, const struct sequence_options *sequence,
                         int64_t text_tokens, struct reading_header *header);
 
-/* The options of a sequence that goes on behind a reading: method, G, w, chunk and types are the
- * file's. Refuses, before weights are read, a reading of another model and a processor that lacks
- * the reading's arithmetic. `capacity`: of the sequence. Collective(world). */
-enum status book_sequence(struct session *session, const struct reading *reading, int64_t capacity,
-                          struct sequence_options *sequence);
+/* Takes over what the reading at PATH says of method, G, w, chunk and types, before a session is
+ * opened with these options; refuses a --compute that says otherwise. Collective(MPI_COMM_WORLD).
+ */
+enum status book_adopt(const char *path, struct options *options);
+
+/* Refuses a reading of another model than the session's. *sequence: the options that go on behind
+ * it, for its capacity. Collective(world). */
+enum status book_check(const struct session *session, const struct reading *reading,
+                       struct sequence_options *sequence);
 
 #endif

@@ -12,5 +12,6 @@ enum status command_passkey(const struct options *options);
 enum status command_inspect(const struct options *options);
 enum status command_capture(const struct options *options);
 enum status command_ingest(const struct options *options);
+enum status command_ask(const struct options *options);
 
 #endif

@@ -13,8 +13,10 @@
 #define INSPECT (1u << COMMAND_INSPECT)
 #define CAPTURE (1u << COMMAND_CAPTURE)
 #define INGEST (1u << COMMAND_INGEST)
+#define ASK (1u << COMMAND_ASK)
+#define GENERATES (GENERATE | ASK)
 #define TEXTS (GENERATE | PERPLEXITY | CAPTURE | INGEST)
-#define ALL (TEXTS | PASSKEY | INSPECT)
+#define ALL (TEXTS | PASSKEY | INSPECT | ASK)
 
 #define PLACE(name) offsetof(struct options, name)
 #define MOST OPTION_NUMBER_MAX
@@ -36,25 +38,37 @@ const struct option option_rows[] = {
      "as they are: nothing is added, and no tokenizer is needed.",
      SECTION_INPUT, false, take_text, PLACE(tokens_file), 0, 0},
 
-    {"-n", "N", GENERATE, "128", "Generates at most N tokens.", SECTION_COMMAND, false, take_number,
-     PLACE(count), 0, MOST},
-    {"--temperature", "X", GENERATE, "0",
+    {"-c", "FILE.h5", ASK, NULL, "The reading to ask about, as quire ingest wrote it.",
+     SECTION_INPUT, false, take_text, PLACE(book), 0, 0},
+    {"-p", "QUESTION", ASK, NULL,
+     "A question: text that follows what was read. Several -p are several questions, answered each "
+     "by itself.",
+     SECTION_INPUT, true, take_prompt, 0, 0, 0},
+    {"--questions", "FILE", ASK, NULL,
+     "Reads questions from FILE, one a line (- for standard input).", SECTION_INPUT, false,
+     take_text, PLACE(questions), 0, 0},
+    {"--partial", NULL, ASK, NULL, "Asks about a reading that is not complete, as far as it is.",
+     SECTION_COMMAND, false, take_flag, PLACE(partial), 0, 0},
+
+    {"-n", "N", GENERATES, "128", "Generates at most N tokens.", SECTION_COMMAND, false,
+     take_number, PLACE(count), 0, MOST},
+    {"--temperature", "X", GENERATES, "0",
      "Divides the logits by X before a token is drawn; 0 takes the most likely token (greedy).",
      SECTION_COMMAND, false, take_temperature, 0, 0, 0},
-    {"--top-k", "N", GENERATE, "0: all", "Draws among the N most likely tokens.", SECTION_COMMAND,
+    {"--top-k", "N", GENERATES, "0: all", "Draws among the N most likely tokens.", SECTION_COMMAND,
      false, take_number, PLACE(sample.top_k), 0, MOST},
-    {"--top-p", "X", GENERATE, "1: all",
+    {"--top-p", "X", GENERATES, "1: all",
      "Draws among the most likely tokens whose probabilities sum up to X.", SECTION_COMMAND, false,
      take_top_p, 0, 0, 0},
-    {"--seed", "N", GENERATE, "0",
+    {"--seed", "N", GENERATES, "0",
      "Seed of the draws: the same seed gives the same text on any number of ranks.",
      SECTION_COMMAND, false, take_seed, 0, 0, 0},
-    {"--stop", "TEXT", GENERATE, NULL,
+    {"--stop", "TEXT", GENERATES, NULL,
      "Ends where TEXT appears in the generated text, which is cut before it. Repeatable.",
      SECTION_COMMAND, true, take_stop, 0, 0, 0},
-    {"--ignore-eos", NULL, GENERATE, NULL, "Goes on behind an end-of-text token.", SECTION_COMMAND,
+    {"--ignore-eos", NULL, GENERATES, NULL, "Goes on behind an end-of-text token.", SECTION_COMMAND,
      false, take_flag, PLACE(ignore_eos), 0, 0},
-    {"--logprobs", "K", GENERATE, "not reported",
+    {"--logprobs", "K", GENERATES, "not reported",
      "Puts the natural log of each token's probability, and the K most likely tokens in its place, "
      "into the report.",
      SECTION_COMMAND, false, take_number, PLACE(logprobs), 0, LOGPROBS_MAX},
@@ -116,7 +130,7 @@ const struct option option_rows[] = {
      "Neighbour window w: nearer tokens keep their exact positions. auto: a quarter of the trained "
      "context.",
      SECTION_REACH, false, take_auto_number, PLACE(scheme.window), 1, MOST},
-    {"--no-self-extend", NULL, GENERATE | INSPECT | CAPTURE | INGEST, NULL,
+    {"--no-self-extend", NULL, GENERATE | INSPECT | CAPTURE | INGEST | ASK, NULL,
      "Plain attention at any length, with the model's own sliding window if it has one.",
      SECTION_REACH, false, take_flag, PLACE(scheme.plain), 0, 0},
     {"--no-self-extend", NULL, PERPLEXITY | PASSKEY, NULL, "Leaves SelfExtend out.", SECTION_REACH,
@@ -181,7 +195,8 @@ static const char *const command_names[COMMAND_COUNT] = {
     [COMMAND_GENERATE] = "generate", [COMMAND_PERPLEXITY] = "perplexity",
     [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
     [COMMAND_CAPTURE] = "capture",   [COMMAND_INGEST] = "ingest",
-    [COMMAND_HELP] = "help",         [COMMAND_VERSION] = "version",
+    [COMMAND_ASK] = "ask",           [COMMAND_HELP] = "help",
+    [COMMAND_VERSION] = "version",
 };
 
 const char *command_name(enum command command) {
@@ -192,8 +207,7 @@ static enum status options_defaults(struct options *options) {
     static const int64_t depths[] = {0, 25, 50, 75, 100};
     memset(options, 0, sizeof *options);
     options->help_on = COMMAND_HELP;
-    options->chunk = 512;
-    options->kv = KV_BF16;
+    options->kv = OPTION_KV_UNSET;
     options->compute = COMPUTE_AUTO;
     options->count = 128;
     options->logprobs = -1;
@@ -292,6 +306,10 @@ static enum status options_check(const struct options *o) {
                                           "nothing to measure, expected one of them");
     if ((bit & (CAPTURE | INGEST)) && !o->output)
         return status_usage("-o", "found no output file, expected -o FILE.h5");
+    if (o->command == COMMAND_ASK && !o->book)
+        return status_usage("-c", "found no reading, expected -c FILE.h5");
+    if (o->command == COMMAND_ASK && !o->text_count && !o->questions)
+        return status_usage("ask", "found no question, expected -p QUESTION or --questions FILE");
     if (o->logprobs >= 0 && !o->json)
         return status_usage("--logprobs", "found without --json, expected --json FILE: the "
                                           "probabilities go to the report");
@@ -328,9 +346,20 @@ static enum status command_read(int argc, char **argv, struct options *options) 
     if (options->command == COMMAND_COUNT)
         return status_usage("command",
                             "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect, capture or ingest; see quire --help",
+                            "inspect, capture, ingest or ask; see quire --help",
                             argv[1]);
     return STATUS_OK;
+}
+
+/* What is not given, and is not to be found elsewhere. */
+static void put_defaults(struct options *options) {
+    bool from_book = options->command == COMMAND_ASK;
+    if (options->reserve < 0 && options->command != COMMAND_INGEST)
+        options->reserve = 0;
+    if (options->chunk == 0 && !from_book)
+        options->chunk = 512;
+    if (options->kv == OPTION_KV_UNSET && !from_book)
+        options->kv = KV_BF16;
 }
 
 static enum status options_read(int argc, char **argv, struct options *options) {
@@ -343,8 +372,7 @@ static enum status options_read(int argc, char **argv, struct options *options) 
         }
         TRY(option_read(options, argc, argv, &at, given));
     }
-    if (options->reserve < 0 && options->command != COMMAND_INGEST)
-        options->reserve = 0;
+    put_defaults(options);
     return options_check(options);
 }
 

@@ -21,6 +21,7 @@ enum command {
     COMMAND_INSPECT,
     COMMAND_CAPTURE,
     COMMAND_INGEST,
+    COMMAND_ASK,
     COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
     COMMAND_VERSION, /* quire --version */
     COMMAND_COUNT
@@ -41,6 +42,9 @@ struct number_list {
     int64_t count;
 };
 
+/* No --kv was given, and the KV type comes from a file. */
+#define OPTION_KV_UNSET ((enum kv_type) - 1)
+
 struct options {
     enum command command;
     enum command help_on;    /* COMMAND_HELP: which command's help, COMMAND_HELP for the overview */
@@ -51,8 +55,8 @@ struct options {
     struct scheme_request scheme; /* --group, --window, --no-self-extend */
     struct mesh mesh;             /* --mesh; zeros: automatic */
     int64_t ranks;                /* inspect --ranks N; 0: those of --mesh, else of the job */
-    int64_t chunk;                /* --chunk, default 512 */
-    enum kv_type kv;              /* --kv, default bf16 */
+    int64_t chunk;                /* --chunk, default 512; 0: as a file says */
+    enum kv_type kv;              /* --kv, default bf16; or OPTION_KV_UNSET */
     enum compute compute;         /* --compute, default auto */
     enum weights_type weights;    /* --weights, default auto */
     enum wire wire;               /* --wire, default f32 */
@@ -84,6 +88,10 @@ struct options {
     int64_t commit_tokens; /* --commit-every N; 0: by seconds */
     double commit_seconds; /* --commit-every Ns */
     int64_t stop_after;    /* --stop-after, seconds; -1: not given */
+    /* ask */
+    const char *book;      /* -c */
+    const char *questions; /* --questions */
+    bool partial;          /* --partial */
 };
 
 /* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also

@@ -60,6 +60,17 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "  mpirun -n 4 quire ingest -m llama-2-7b -f book.txt -o book.h5\n"
          "  srun --mpi=pmix --kill-on-bad-exit=1 quire ingest -m llama-2-7b -f book.txt -o book.h5 "
          "--commit-every 300s\n"},
+    [COMMAND_ASK] =
+        {"answers questions about a text that ingest has read",
+         "quire ask -m MODEL_DIR -c FILE.h5 (-p QUESTION | --questions FILE)... [options]",
+         "Opens the reading, on any number of ranks and without reading the text again, and "
+         "answers "
+         "each question as if it alone stood behind the text; several decode together. Prints the "
+         "answers, one block for each question, a blank line between. The file is not changed. "
+         "Method, G, w, chunk and types are the file's.",
+         "  quire ask -m llama-2-7b -c book.h5 -p \" In short, this book is about\" -n 60\n"
+         "  mpirun -n 2 quire ask -m llama-2-7b -c book.h5 --questions questions.txt --json "
+         "answers.json\n"},
 };
 
 /* Prints text from column `from` on (the line stands at `column`), words wrapped. */

@@ -99,9 +99,10 @@ static json_t *asked_seed(uint64_t seed) {
 }
 
 static void put_asked_own(json_t *asked, const struct options *o) {
-    if (o->command == COMMAND_GENERATE)
+    bool generates = o->command == COMMAND_GENERATE || o->command == COMMAND_ASK;
+    if (generates)
         put_asked_generate(asked, o);
-    if (o->command == COMMAND_GENERATE || o->command == COMMAND_PASSKEY)
+    if (generates || o->command == COMMAND_PASSKEY)
         json_object_set_new(asked, "seed", asked_seed(o->sample.seed));
     if (o->command == COMMAND_PERPLEXITY || o->command == COMMAND_PASSKEY) {
         json_object_set_new(asked, "lengths", numbers(&o->lengths));
@@ -116,6 +117,20 @@ static void put_asked_own(json_t *asked, const struct options *o) {
     if (o->command == COMMAND_INSPECT) {
         json_object_set_new(asked, "ranks", number_or_auto(o->ranks));
         json_object_set_new(asked, "length", number_or_auto(o->length));
+    }
+    if (o->command == COMMAND_INGEST) {
+        json_object_set_new(asked, "output", text_or_null(o->output));
+        json_object_set_new(asked, "reserve",
+                            o->reserve < 0 ? json_string("auto") : json_integer(o->reserve));
+        json_object_set_new(asked, "commit_every_tokens", json_integer(o->commit_tokens));
+        json_object_set_new(asked, "commit_every_s", json_real(o->commit_seconds));
+        json_object_set_new(asked, "stop_after_s",
+                            o->stop_after < 0 ? json_null() : json_integer(o->stop_after));
+    }
+    if (o->command == COMMAND_ASK) {
+        json_object_set_new(asked, "book", text_or_null(o->book));
+        json_object_set_new(asked, "questions", text_or_null(o->questions));
+        json_object_set_new(asked, "partial", json_boolean(o->partial));
     }
     if (o->command == COMMAND_CAPTURE) {
         json_object_set_new(asked, "output", text_or_null(o->output));
