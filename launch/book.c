@@ -47,7 +47,7 @@ static enum status fill(const struct session *s, const struct sequence_options *
     h->context = shape->context;
     put_rope(s, q->capacity, h->rope, sizeof h->rope);
     snprintf(h->weights, sizeof h->weights, "%s",
-             compute_weights(q->compute) == MATRIX_BF16 ? "bf16" : "f32");
+             matrix_type_name(weights_matrix(q->weights, q->compute)));
     snprintf(h->compute, sizeof h->compute, "%s", compute_name(q->compute));
     snprintf(h->kv, sizeof h->kv, "%s", kv_type_name(q->kv));
     snprintf(h->method, sizeof h->method, "%s", grouped ? "self_extend" : "plain");
@@ -89,6 +89,14 @@ static enum status differs(const char *path, const char *field, int64_t found, i
                        expected, option, option);
 }
 
+/* What --weights was. */
+static enum weights_type weights_of(const struct reading_header *h) {
+    enum weights_type type = WEIGHTS_Q4_0;
+    while (type != WEIGHTS_AUTO && strcmp(weights_type_name(type), h->weights) != 0)
+        type--;
+    return type;
+}
+
 /* What was asked for must be what the file has. */
 static enum status adopt_types(const char *path, const struct reading_header *h,
                                const struct options *o) {
@@ -97,6 +105,11 @@ static enum status adopt_types(const char *path, const struct reading_header *h,
     if (o->kv != OPTION_KV_UNSET && o->kv != kv)
         return status_fail(path, "kv", "found %s, expected %s as --kv says; leave --kv out", h->kv,
                            kv_type_name(o->kv));
+    enum weights_type weights = weights_of(h);
+    if (o->weights != WEIGHTS_AUTO && o->weights != weights)
+        return status_fail(path, "weights",
+                           "found %s, expected %s as --weights says; leave --weights out",
+                           h->weights, weights_type_name(o->weights));
     if (o->chunk && o->chunk != h->chunk)
         return differs(path, "chunk", h->chunk, o->chunk, "--chunk");
     if (o->scheme.plain && strcmp(h->method, "plain") != 0)
@@ -122,6 +135,7 @@ static enum status adopt(const char *path, const struct reading_header *h, struc
     o->scheme = (struct scheme_request){
         .plain = strcmp(h->method, "plain") == 0, .group = h->group, .window = h->window};
     o->chunk = h->chunk;
+    o->weights = weights_of(h);
     reading_kv_type(h, &o->kv);
     return STATUS_OK;
 }
