@@ -220,6 +220,7 @@ static bool next_tokens(struct asking *a, int64_t *next, int64_t *count) {
 }
 
 static enum status generate(struct asking *a, struct progress *progress) {
+    a->session.dist.times.phase = TIME_GENERATING;
     for (bool any = true; any;) {
         any = false;
         for (int64_t next = 0, count; next_tokens(a, &next, &count); any = true) {
