@@ -6,6 +6,8 @@
 #include "dist/apply.h"
 #include "dist/attend.h"
 #include "dist/collective.h"
+#include "dist/experts.h"
+#include "dist/ffn.h"
 #include "dist/head_norm.h"
 #include "kernels/elementwise.h"
 #include "kernels/pulse.h"
@@ -157,24 +159,8 @@ static void attention_block(struct sequence *s, int64_t layer, struct half *half
     sum_begin(s, SITE_ATTN_OUT, layer, half);
 }
 
-/* out [T, D] = this rank's columns of W_down (act(W_gate h) * W_up h), or of W_down act(W_up h). */
-static void ffn_columns(struct sequence *s, const struct ffn *ffn, const float *h, int64_t T,
-                        float *out) {
-    const struct shape *shape = &s->model->shape;
-    struct dist *dist = s->model->dist;
-    struct workspace *w = &s->work;
-    int64_t f = ffn->up.weight.rows;
-    float *active = shape->ungated ? w->up : w->gate;
-    struct gemm_input input = gemm_prepare(&w->products, T, shape->hidden, h);
-    linear_apply(dist, &input, &ffn->up.weight, ffn->up.bias, w->up);
-    if (!shape->ungated)
-        linear_apply(dist, &input, &ffn->gate.weight, ffn->gate.bias, w->gate);
-    activation_apply(shape, active, shape->ungated ? NULL : w->up, T * f);
-    struct gemm_input gated = gemm_prepare(&w->products, T, f, active);
-    linear_apply(dist, &gated, &ffn->down.weight, NULL, out);
-}
-
-/* x += FFN(h), h = norm(x), or what attention read where the two stand side by side. */
+/* x += FFN(h) or the experts' mixture of h, h = norm(x), or what attention read where the two stand
+ * side by side. */
 static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
     const struct layer_weights *l = &s->model->layers[layer];
     struct range rows = half->rows;
@@ -183,7 +169,10 @@ static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
     sum_end(s, half);
     const float *h =
         s->model->shape.parallel ? s->work.normed + first : block_input(s, &l->ffn_norm, rows);
-    ffn_columns(s, &l->ffn, h, rows.count, s->work.partial + first);
+    if (l->experts)
+        experts_columns(s, layer, h, rows.count, s->work.partial + first);
+    else
+        ffn_columns(s, &l->ffn, h, rows.count, s->work.partial + first);
     sum_begin(s, SITE_MLP_OUT, layer, half);
 }
 

@@ -36,6 +36,18 @@ static int64_t widest_input(const struct model *m) {
     return ffn_columns(&m->share) > widest ? ffn_columns(&m->share) : widest;
 }
 
+static void carve_experts(struct workspace *w, struct carver *c, const struct model *m, int64_t T) {
+    int64_t E = m->shape.experts, U = m->shape.experts_used, D = m->shape.hidden;
+    if (E == 0)
+        return;
+    w->routes = (struct route *)carve(c, 2 * T * U);
+    w->router_logits = carve(c, m->share.routes ? T * E : 0);
+    w->expert_order = (int32_t *)carve(c, T * U);
+    w->expert_first = (int32_t *)carve(c, E + 1);
+    w->expert_in = carve(c, T * D);
+    w->expert_out = carve(c, T * D);
+}
+
 static void workspace_carve(struct workspace *w, struct carver *c, const struct model *m,
                             const struct sequence_options *o) {
     const struct shape *shape = &m->shape;
@@ -67,6 +79,7 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     w->gate = carve(c, T * ffn_columns(own));
     w->up = carve(c, T * ffn_columns(own));
     w->squares = carve(c, shape->head_norm == HEAD_NORM_WIDE ? 2 * T : 0);
+    carve_experts(w, c, m, T);
     bool blocks = m->format.block != 0;
     int64_t bytes = gemm_scratch_bytes(o->compute, blocks, T, widest_input(m));
     w->products = gemm_scratch_slice(o->compute, blocks, T, widest_input(m), carve(c, bytes / 4));

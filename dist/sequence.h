@@ -29,6 +29,12 @@ struct sequence_options {
     int64_t block;    /* tokens per KV block, a multiple of KV_GROUP */
 };
 
+/* An expert that a token takes, and the weight of what it computes. */
+struct route {
+    int32_t expert;
+    float weight;
+};
+
 /* The buffers of a chunk of T tokens. Legend as in model.h; g query heads of the tp group, k its KV
  * heads, S the ranks of the sp group. One allocation, sliced. */
 struct workspace {
@@ -53,6 +59,13 @@ struct workspace {
     float *merged;    /* [T, h*d] */
     float *gate, *up; /* [T, f], f of the FFN or of an expert, whichever is more */
     float *squares;   /* [2][T] sums of squares of q and k; NULL without norms over their width */
+    /* Mixtures of experts, E of them, U for each token; NULL without. */
+    struct route *routes;         /* [T, U] */
+    float *router_logits;         /* [T, E] on the rank that routes */
+    int32_t *expert_order;        /* [T * U] the routes by expert */
+    int32_t *expert_first;        /* [E + 1] where each expert's begin */
+    float *expert_in;             /* [T, D] the tokens of one expert */
+    float *expert_out;            /* [T, D] */
     struct gemm_scratch products; /* inputs up to [T, max(D, h*d, f)] */
     void *sum_send;               /* [T, D] in bf16; NULL unless sums travel in it */
     void *sum_all; /* of two halves, see plan_sum_room; NULL with one rank in the stage */

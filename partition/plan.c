@@ -102,6 +102,19 @@ static int64_t plan_widest(const struct shape *shape, const struct share *share)
     return plan_columns(share) > widest ? plan_columns(share) : widest;
 }
 
+/* What a mixture of experts takes. */
+static void add_experts(int64_t *bytes, const struct shape *shape, const struct share *share,
+                        int64_t T) {
+    if (shape->experts == 0)
+        return;
+    add_array(bytes, T, 2 * shape->experts_used);            /* routes */
+    add_array(bytes, share->routes ? T : 0, shape->experts); /* router_logits */
+    add_array(bytes, T, shape->experts_used);                /* expert_order */
+    add_array(bytes, 1, shape->experts + 1);                 /* expert_first */
+    for (int i = 0; i < 2; i++)                              /* expert_in, expert_out */
+        add_array(bytes, T, shape->hidden);
+}
+
 /* The buffers of a chunk, as sequence_open in dist/ carves them: legend and order as there. */
 static int64_t plan_workspace(const struct shape *shape, const struct share *share,
                               struct mesh mesh, const struct plan_request *request) {
@@ -132,7 +145,8 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     for (int i = 0; i < 2; i++)  /* gate, up */
         add_array(&bytes, T, plan_columns(share));
     add_array(&bytes, T, shape->head_norm == HEAD_NORM_WIDE ? 2 : 0); /* squares */
-    if (R > 1 && wire == 2)                                           /* sum_send */
+    add_experts(&bytes, shape, share, T);
+    if (R > 1 && wire == 2) /* sum_send */
         add_wire_array(&bytes, wire, times(T, D));
     if (R > 1) /* sum_all, of two halves */
         add_wire_array(&bytes, wire, times(2, plan_sum_room(times((T + 1) / 2, D), R)));
