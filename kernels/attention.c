@@ -1,6 +1,7 @@
 /* What is computed where: rows into tiles, the tiles' keys into spans, spans onto threads. */
 #include "kernels/attention.h"
 #include "kernels/attention_step.h"
+#include "kernels/pulse.h"
 
 #include <math.h>
 #include <omp.h>
@@ -412,8 +413,10 @@ static void job_run(struct job *job) {
         if (job->kernel->open)
             job->kernel->open();
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t i = 0; i < job->span_count; i++)
+        for (int64_t i = 0; i < job->span_count; i++) {
             span_run(job, job->spans + i, &scratch);
+            pulse_beat();
+        }
         if (job->kernel->close)
             job->kernel->close();
 #pragma omp for schedule(dynamic, 1)

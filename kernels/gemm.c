@@ -1,6 +1,7 @@
 #include "kernels/gemm.h"
 
 #include "kernels/gemm_bf16.h"
+#include "kernels/pulse.h"
 #include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -184,6 +185,7 @@ static void product_panels(const struct gemm_input *in, const struct matrix *w, 
             quant_widen_f32(w, n, rows, panel);
             product_f32(in->T, rows, K, in->x, panel, N, y + n);
         }
+        pulse_beat();
     }
 }
 
@@ -213,6 +215,25 @@ static void product_blocks(struct gemm_input *in, const struct matrix *w, float 
     product_panels(in, w, y);
 }
 
+/* Multiplications of a thread between two beats: about half a millisecond. */
+#define PULSE_WORK ((int64_t)1 << 27)
+
+/* The weight's rows in one piece, or in several when somebody wants beats between them. */
+static void product_plain(const struct gemm_input *in, const struct matrix *w, float *y) {
+    int64_t T = in->T, N = w->rows, K = w->cols, step = N;
+    if (pulse_wanted())
+        step = (PULSE_WORK * omp_get_max_threads() / (T * K) / 64 + 1) * 64;
+    for (int64_t n = 0; n < N; n += step) {
+        int64_t rows = min_of(step, N - n);
+        if (w->type == MATRIX_F32)
+            product_f32(T, rows, K, in->x, (const float *)w->data + n * K, N, y + n);
+        else
+            product_bf16(T, rows, K, in->scratch.rounded, (const uint16_t *)w->data + n * K, N,
+                         y + n);
+        pulse_beat();
+    }
+}
+
 void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y) {
     int64_t T = in->T, N = w->rows, K = w->cols;
     if (T <= 0 || N <= 0)
@@ -221,10 +242,9 @@ void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y) {
         memset(y, 0, (size_t)(T * N) * sizeof *y);
     } else if (quant_type(w->type)) {
         product_blocks(in, w, y);
-    } else if (w->type == MATRIX_F32) {
-        product_f32(T, N, K, in->x, w->data, N, y);
     } else {
-        input_round(in);
-        product_bf16(T, N, K, in->scratch.rounded, w->data, N, y);
+        if (w->type != MATRIX_F32)
+            input_round(in);
+        product_plain(in, w, y);
     }
 }
