@@ -147,6 +147,8 @@ void reduction_progress(struct reduction *r) {
 }
 
 void reduction_end(struct reduction *r) {
+    if (r->state == REDUCTION_DONE)
+        return;
     enum time_part before = times_enter(&r->dist->times, TIME_COMMUNICATION);
     while (r->state != REDUCTION_DONE) {
         MPI_Waitall(2 * r->dist->stage.size, r->requests, MPI_STATUSES_IGNORE);
