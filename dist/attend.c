@@ -279,6 +279,7 @@ void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
             .positions = s->positions + rows.first * group,
             .near = s->work.q_near + h * n * d,
             .far = scheme.rule == ZONE_GROUPED ? s->work.q_far + h * n * d : NULL,
+            .score_cap = (float)m->shape.score_cap,
             .out = s->work.attended + h * n * d,
             .max = s->work.row_max + h * n,
             .sum = s->work.row_sum + h * n,

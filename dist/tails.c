@@ -205,7 +205,8 @@ static struct attention_task tail_task(const struct sequence *s, int64_t layer, 
                     .far = s->work.q_far ? t->far + at * d : NULL,
                     .out = t->out + at * d,
                     .max = t->max + at,
-                    .sum = t->sum + at}};
+                    .sum = t->sum + at,
+                    .score_cap = (float)s->model->shape.score_cap}};
     task.keys.first = s->tokens;
     task.keys.tokens += s->tokens;
     return task;

@@ -195,6 +195,7 @@ static void span_steps(const struct job *job, const struct span *span,
                                   .head_dim = keys->head_dim,
                                   .stride = stride_of(keys->head_dim),
                                   .near = queries->near + tile->row * keys->head_dim,
+                                  .score_cap = queries->score_cap,
                                   .stride_rounded = round_up(keys->head_dim, STEP_PAIRS),
                                   .near_rounded = scratch->near,
                                   .far_rounded = scratch->far,
@@ -385,7 +386,8 @@ static void *carve(struct carver *c, int64_t elements, int64_t bytes) {
  * groups of STEP_LANES rows, for kernels that do not leave out those behind the last. */
 static int64_t scratch_lay(const struct job *job, char *memory, struct scratch *scratch) {
     struct carver c = {memory, 0};
-    int64_t rows = round_up(job->rows_max, STEP_LANES), keys = job->kernel->keys, stride = stride_of(job->d_max);
+    int64_t rows = round_up(job->rows_max, STEP_LANES), keys = job->kernel->keys,
+            stride = stride_of(job->d_max);
     int64_t rounded = job->kernel->rounds ? round_up(job->d_max, STEP_PAIRS) : 0;
     bool far = job->rule == ATTENTION_GROUPED;
     scratch->out = carve(&c, rows * stride, 4);

@@ -8,6 +8,7 @@
  *         = -infinity                    otherwise, ATTENTION_MASKED
  *     max = max_j s_j,  sum = sum_j exp(s_j - max),  out = sum_j exp(s_j - max) v_j
  *
+ * and s_j becomes cap tanh(s_j / cap) where the queries have a cap (Gemma 2, arXiv 2408.00118).
  * (arXiv 2401.01325 section 3; online softmax: arXiv 1805.02867.) A tile of keys is all near, all
  * far or mixed; only a mixed tile computes both scores, so two zones cost what one costs.
  *
@@ -36,6 +37,7 @@ struct attention_queries {
     float *out;               /* [rows, d] unnormalised output */
     float *max;               /* [rows] see above; -infinity when the row sees no key here */
     float *sum;               /* [rows] row sum; 0 when the row sees no key here */
+    float score_cap;          /* of the scores; 0: none */
 };
 
 /* One KV head's work. */

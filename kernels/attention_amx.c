@@ -201,6 +201,7 @@ static void scores_compute(const struct attention_step *s, int64_t depth, const 
                         .c = scores + first * KV_GROUP,
                         .c_stride = STEP_KEYS};
     product_run(&p, s->rows, end - first);
+    step_cap(s, soft_cap_avx512, first, end, scores);
 }
 
 static void row_correct(const struct attention_step *s, int64_t r) {

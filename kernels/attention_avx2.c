@@ -1,5 +1,6 @@
 #include "kernels/vector_avx2.h"
 
+#define soft_cap_level soft_cap_avx2
 #include "kernels/attention_vector.h"
 
 const struct attention_kernel attention_avx2 = {

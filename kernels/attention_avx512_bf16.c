@@ -231,6 +231,7 @@ static void scores_compute(const struct attention_step *s, const uint16_t *queri
         groups_few(s->rows, &p, end - first);
     else
         product_run(&p, s->rows, end - first);
+    step_cap(s, soft_cap_avx512, first, end, scores);
 }
 
 static void values_add(const struct attention_step *s) {

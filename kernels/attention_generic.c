@@ -40,6 +40,7 @@ static void scores_compute(const struct attention_step *s, const float *queries,
             memcpy(scores + r * STEP_KEYS + group * KV_GROUP, sum, sizeof sum);
         }
     }
+    step_cap(s, soft_cap_generic, group_first, group_end, scores);
 }
 
 /* Scores of row r into weights; the row's maximum, sums and correction. */

@@ -21,6 +21,7 @@
 #define QUIRE_KERNELS_ATTENTION_STEP_H
 
 #include "kernels/attention.h"
+#include "kernels/elementwise_level.h"
 #include "kernels/kv.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +37,7 @@ struct attention_step {
     int64_t stride;    /* head_dim, padded to STEP_LANES: rows of out and of wide values */
     const float *near; /* [rows, d] queries */
     const float *far;
+    float score_cap;              /* 0: none */
     int64_t stride_rounded;       /* head_dim, padded to STEP_PAIRS */
     const uint16_t *near_rounded; /* [rows, stride_rounded] the same in bf16, where the kernel */
     const uint16_t *far_rounded;  /* rounds */
@@ -64,6 +66,16 @@ struct attention_step {
     float *wide;       /* scratch [keys of the kernel, stride]: keys or values in f32 */
     uint16_t *padded;  /* scratch [3, keys of the kernel, stride_rounded], where the kernel rounds */
 };
+
+/* Caps the scores [rows, STEP_KEYS] of the keys in groups [first, end), each zone's by itself,
+ * where the step has a cap: called behind the products, with the level's function. */
+static inline void step_cap(const struct attention_step *s, soft_cap_function *cap, int64_t first,
+                            int64_t end, float *scores) {
+    if (s->score_cap == 0 || first >= end)
+        return;
+    for (int64_t r = 0; r < s->rows; r++)
+        cap(scores + r * STEP_KEYS + first * KV_GROUP, s->score_cap, (end - first) * KV_GROUP);
+}
 
 /* A step, with the tiles that it takes. */
 struct attention_kernel {

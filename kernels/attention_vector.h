@@ -1,4 +1,5 @@
-/* The step of one vector level: included once by attention_LEVEL.c, behind vector_LEVEL.h.
+/* The step of one vector level: included once by attention_LEVEL.c, behind vector_LEVEL.h, which
+ * names the level's soft_cap_level.
  *
  * Scores and values are the same product, a register block of a few rows by a few vectors:
  *
@@ -205,6 +206,7 @@ static void scores_compute(const struct attention_step *s, const float *queries,
                             .c_stride = STEP_KEYS};
         column_run(s->rows, groups * GROUP_VECTORS, form, &p);
     }
+    step_cap(s, soft_cap_level, first, end, scores);
 }
 
 /* Chooses the zones' scores and hides what the row does not see. */

@@ -65,11 +65,11 @@ static void compare_dir(const char *dir) {
     golden_free(&golden);
 }
 
-static const char *const own[] = {"llama",    "llama-bf16", "llama3",  "llama3-oldconfig",
-                                  "mistral",  "phi",        "phi3",    "phi3-longrope",
-                                  "qwen2",    "qwen3",      "gemma",   "gemma3",
-                                  "olmo2",    "granite",    "smollm3", "mixtral",
-                                  "qwen3_moe"};
+static const char *const own[] = {"llama",   "llama-bf16", "llama3",  "llama3-oldconfig",
+                                  "mistral", "phi",        "phi3",    "phi3-longrope",
+                                  "qwen2",   "qwen3",      "gemma",   "gemma2",
+                                  "gemma3",  "olmo2",      "granite", "smollm3",
+                                  "mixtral", "qwen3_moe"};
 enum { OWN = sizeof own / sizeof own[0] };
 
 START_TEST(own_directories) {
@@ -126,6 +126,7 @@ static const struct third_party {
     NEURAL("phi3"),
     NEURAL("phi3_longrope"),
     NEURAL("gemma"),
+    NEURAL("gemma2"),
 };
 enum { OTHERS = sizeof others / sizeof others[0] };
 

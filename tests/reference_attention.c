@@ -44,6 +44,8 @@ void reference_attention(const struct reference_rule *rule, const struct referen
         scores[j] = 0;
         for (int64_t i = 0; i < d; i++)
             scores[j] += query[i] * keys[j * d + i];
+        if (rule->cap > 0)
+            scores[j] = rule->cap * tanh(scores[j] / rule->cap);
         *max = fmax(*max, scores[j]);
     }
     for (int64_t i = 0; i < d; i++)

@@ -8,10 +8,11 @@
 
 /* One softmax over two zones: query i and key j <= i are near when i - j < window. Far ones are
  * grouped by `group` when has_far is set; otherwise they are not seen. Plain attention is a window
- * beyond every length. */
+ * beyond every length. A cap above 0 makes a score s cap tanh(s / cap). */
 struct reference_rule {
     int64_t window, group;
     bool has_far;
+    double cap;
 };
 
 /* Rotary positions of query i and key j in the zone that they are in, and false when i does not see

@@ -116,6 +116,7 @@ struct attention_case {
     int64_t block, parts;
     enum kv_type type;
     float scale; /* of the queries: larger ones make larger scores */
+    float cap;   /* of the scores; 0: none */
 };
 
 /* A case's inputs and what the formula makes of them. */
@@ -141,7 +142,8 @@ static float *rotate_all(const float *x, const int64_t *positions, int64_t count
         frequencies[i] = pow(THETA, -2.0 * (double)i / (double)d);
     rope_tables(positions, count, frequencies, d / 2, 1, cosines, sines);
     for (int64_t t = 0; t < count; t++)
-        rope_rotate(x + t * d, cosines + t * d / 2, sines + t * d / 2, d / 2, d, scale, out + t * d);
+        rope_rotate(x + t * d, cosines + t * d / 2, sines + t * d / 2, d / 2, d, scale,
+                    out + t * d);
     free(frequencies);
     free(cosines);
     free(sines);
@@ -151,7 +153,8 @@ static float *rotate_all(const float *x, const int64_t *positions, int64_t count
 static struct reference_rule reference_rule_of(const struct attention_case *c) {
     return (struct reference_rule){.window = c->rule == ATTENTION_ALL_NEAR ? INT64_MAX : c->window,
                                    .group = c->group,
-                                   .has_far = c->rule == ATTENTION_GROUPED};
+                                   .has_far = c->rule == ATTENTION_GROUPED,
+                                   .cap = c->cap};
 }
 
 /* The key copies for the reference: rotated in double from the raw key for f32; as cached for bf16,
@@ -346,7 +349,7 @@ static void part_run(const struct fixture *f, int variant, enum compute compute,
     struct attention_task task = {cache.view,
                                   {f->rows, f->positions, f->query_near,
                                    f->c.rule == ATTENTION_GROUPED ? f->query_far : NULL, out, max,
-                                   sum}};
+                                   sum, f->c.cap}};
     REQUIRE(variant_run(variant, compute, f->c.rule, f->c.window, &task, 1));
     for (int64_t r = 0; r < f->rows; r++) {
         float *partial = partials + (part * f->rows + r) * stride;
@@ -541,7 +544,8 @@ START_TEST(random_cases) {
                                    .parts = random_in(1, 5),
                                    .type = (enum kv_type)random_in(0, 1),
                                    .gap = n % 5 ? 1 : random_in(0, 40),
-                                   .scale = n % 7 ? 2 : 30};
+                                   .scale = n % 7 ? 2 : 30,
+                                   .cap = n % 4 == 1 ? (float)random_in(1, 50) : 0};
         c.count = random_in(1, n % 4 == 0 ? 4 : 60);
         while ((c.count - 1) * c.gap >= c.tokens)
             c.count = (c.count + 1) / 2;
@@ -623,7 +627,7 @@ START_TEST(tasks_together) {
             tasks[i] = (struct attention_task){caches[i].view,
                                                {f->rows, f->positions, f->query_near, f->query_far,
                                                 allocate(f->rows * 16 * 4), allocate(f->rows * 4),
-                                                allocate(f->rows * 4)}};
+                                                allocate(f->rows * 4), f->c.cap}};
         }
         REQUIRE(attention_run(isa, COMPUTE_F32, ATTENTION_GROUPED, 20, tasks, TASKS));
         for (int i = 0; i < TASKS; i++) {
@@ -666,9 +670,9 @@ START_TEST(prefix_and_tail) {
             int64_t bytes = first * D * kv_type_bytes(KV_BF16);
             struct attention_task tasks[2];
             for (int i = 0; i < 2; i++)
-                tasks[i] = (struct attention_task){
-                    cache.view,
-                    {ROWS, f->positions, f->query_near, f->query_far, out[i][0], max[i], sum[i]}};
+                tasks[i] = (struct attention_task){cache.view,
+                                                   {ROWS, f->positions, f->query_near, f->query_far,
+                                                    out[i][0], max[i], sum[i], 0}};
             tasks[0].keys.tokens = first;
             tasks[1].keys.first = first;
             tasks[1].keys.keys_near = (char *)cache.near + bytes;
@@ -701,7 +705,7 @@ START_TEST(nothing_to_do) {
         /* The part of two that holds no token of a text of one. */
         struct attention_task task = {
             {.type = KV_F32, .head_dim = 2, .block = 16, .parts = 2, .part = 1, .tokens = 1},
-            {1, &position, near, near, out, &max, &sum}};
+            {1, &position, near, near, out, &max, &sum, 0}};
         REQUIRE(attention_run(isa, COMPUTE_F32, ATTENTION_GROUPED, 4, NULL, 0));
         REQUIRE(attention_run(isa, COMPUTE_F32, ATTENTION_GROUPED, 4, &task, 1));
         REQUIRE(out[0] == 0 && out[1] == 0 && max == -INFINITY && sum == 0);
@@ -782,7 +786,7 @@ static void overflow_check(int variant, enum compute compute) {
                                    .ring_near = 1,
                                    .values = values,
                                    .ring_values = 1},
-                                  {1, &position, query, NULL, out, &max, &sum}};
+                                  {1, &position, query, NULL, out, &max, &sum, 0}};
     REQUIRE(variant_run(variant, compute, ATTENTION_ALL_NEAR, 1, &task, 1));
     memcpy(partial, (float[]){out[0], out[1], max, sum}, sizeof partial);
     attention_merge(partial, 1, 4, 2, merged);

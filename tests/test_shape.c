@@ -411,10 +411,11 @@ START_TEST(golden_forms) {
         const char *name;
         int64_t head_dim, window;
     } cases[] = {
-        {"llama", 8, 0},   {"llama-bf16", 8, 0}, {"llama3", 8, 0},        {"mistral", 8, 24},
-        {"phi", 8, 0},     {"phi3", 8, 0},       {"phi3-longrope", 8, 0}, {"qwen2", 8, 0},
-        {"qwen3", 12, 0},  {"gemma", 12, 0},     {"gemma3", 8, 24},       {"olmo2", 8, 0},
-        {"granite", 8, 0}, {"smollm3", 8, 0},    {"mixtral", 8, 0},       {"qwen3_moe", 8, 0},
+        {"llama", 8, 0},     {"llama-bf16", 8, 0}, {"llama3", 8, 0},        {"mistral", 8, 24},
+        {"phi", 8, 0},       {"phi3", 8, 0},       {"phi3-longrope", 8, 0}, {"qwen2", 8, 0},
+        {"qwen3", 12, 0},    {"gemma", 12, 0},     {"gemma2", 12, 24},      {"gemma3", 8, 24},
+        {"olmo2", 8, 0},     {"granite", 8, 0},    {"smollm3", 8, 0},       {"mixtral", 8, 0},
+        {"qwen3_moe", 8, 0},
     };
     struct path dir = files_new();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

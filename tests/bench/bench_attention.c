@@ -74,7 +74,7 @@ static struct load load_new(enum kv_type type, int64_t count, int64_t heads, int
                                                  .values = arrays + 2 * bytes,
                                                  .ring_values = tokens / BLOCK},
                                                 {rows, positions, x, x + rows * d, results,
-                                                 results + rows * d, results + rows * (d + 1)}};
+                                                 results + rows * d, results + rows * (d + 1), 0}};
     }
     return load;
 }
