@@ -32,14 +32,25 @@ static enum status merges_open(struct bpe_model *model, int64_t count) {
     return STATUS_OK;
 }
 
+/* A word while it is encoded. */
+struct encoding {
+    const struct bpe_model *model;
+    const bool *barred; /* by id; NULL: none */
+    const char *text;
+    const int64_t *origin;
+    struct bpe_word *word;
+    struct token_list *out;
+    uint32_t last; /* last character of the symbol put last */
+};
+
 static bool join(const void *data, const char *text, const struct bpe_symbol *left,
                  const struct bpe_symbol *right, int32_t *rank, int32_t *id) {
     (void)text;
-    const struct bpe_model *model = data;
-    const struct bpe_merge *merge = &model->merges[slot_of(model, left->id, right->id)];
+    const struct encoding *e = data;
+    const struct bpe_merge *merge = &e->model->merges[slot_of(e->model, left->id, right->id)];
     *rank = merge->rank;
     *id = merge->id;
-    return merge->left >= 0;
+    return merge->left >= 0 && !(e->barred && e->barred[merge->id]);
 }
 
 /* -- reading ----------------------------------------------------------------------------------- */
@@ -143,9 +154,9 @@ static enum status refuse_others(const struct bpe_model *model, const json_t *js
     double dropout = 0;
     TRY(json_text(model->file, json, "type", false, &type));
     if (strcmp(type, "BPE") != 0)
-        return status_fail(model->file, "type",
-                           "found \"%s\", expected \"BPE\"; use a model with such a tokenizer",
-                           type);
+        return status_fail(
+            model->file, "type",
+            "found \"%s\", expected \"BPE\" or \"Unigram\"; use a model with one of these", type);
     for (int i = 0; i < 2; i++) {
         const char *affix = "";
         TRY(json_text(model->file, json, affixes[i], false, &affix));
@@ -206,21 +217,12 @@ void bpe_model_close(struct bpe_model *model) {
 
 /* -- encoding ---------------------------------------------------------------------------------- */
 
-struct encoding {
-    const struct bpe_model *model;
-    const char *text;
-    const int64_t *origin;
-    struct bpe_word *word;
-    struct token_list *out;
-    uint32_t last; /* last character of the symbol put last */
-};
-
 static enum status flush(struct encoding *e) {
     struct bpe_word *word = e->word;
     if (word->count == 0)
         return STATUS_OK;
     if (word->count > 1)
-        TRY(bpe_run(word, join, e->model, e->text));
+        TRY(bpe_run(word, join, e, e->text));
     else
         word->symbols[0].next = -1;
     for (int64_t i = 0; i >= 0; i = word->symbols[i].next)
@@ -281,21 +283,30 @@ static enum status add_unknown(struct encoding *e, struct unknown *unknown, int6
     return STATUS_OK;
 }
 
-enum status bpe_model_encode(const struct bpe_model *model, const char *text, const int64_t *origin,
-                             int64_t len, struct bpe_word *word, struct token_list *out) {
+/* The token that a string is by itself, -1 for none. */
+static int32_t find(const struct encoding *e, const char *text, int64_t len) {
+    int32_t id = len == 1 && (unsigned char)text[0] < 128
+                     ? e->model->plain[(unsigned char)text[0]]
+                     : vocabulary_find(&e->model->vocabulary, text, len);
+    return id >= 0 && e->barred && e->barred[id] ? -1 : id;
+}
+
+enum status bpe_model_encode(const struct bpe_model *model, const bool *barred, const char *text,
+                             const int64_t *origin, int64_t len, struct bpe_word *word,
+                             struct token_list *out) {
+    struct encoding e = {
+        .model = model, .barred = barred, .text = text, .origin = origin, .word = word, .out = out};
     if (model->ignore_merges) {
-        int32_t id = vocabulary_find(&model->vocabulary, text, len);
+        int32_t id = find(&e, text, len);
         if (id >= 0)
             return token_list_put(out, id, origin[0]);
     }
-    struct encoding e = {.model = model, .text = text, .origin = origin, .word = word, .out = out};
     struct unknown unknown = {0};
     word->count = 0;
     int length;
     for (int64_t at = 0; at < len; at += length) {
         uint32_t character = bpe_character(text + at, len - at, &length);
-        int32_t id = character < 128 ? model->plain[character]
-                                     : vocabulary_find(&model->vocabulary, text + at, length);
+        int32_t id = find(&e, text + at, length);
         if (id >= 0) {
             TRY(put_unknown(&e, &unknown));
             TRY(put(&e, at, length, id, character, character));

@@ -33,8 +33,10 @@ struct bpe_model {
 enum status bpe_model_read(const char *file, const json_t *json, struct bpe_model *model);
 void bpe_model_close(struct bpe_model *model);
 
-/* Appends the tokens of one word [len >= 1] to out; origin [len]. `word` is scratch. */
-enum status bpe_model_encode(const struct bpe_model *model, const char *text, const int64_t *origin,
-                             int64_t len, struct bpe_word *word, struct token_list *out);
+/* Appends the tokens of one word [len >= 1] to out; origin [len]. barred: by id, tokens that are
+ * not made; NULL: none. `word` is scratch. */
+enum status bpe_model_encode(const struct bpe_model *model, const bool *barred, const char *text,
+                             const int64_t *origin, int64_t len, struct bpe_word *word,
+                             struct token_list *out);
 
 #endif

@@ -14,4 +14,7 @@ enum status command_capture(const struct options *options);
 enum status command_ingest(const struct options *options);
 enum status command_ask(const struct options *options);
 
+/* Runs on one rank, and needs no MPI. */
+enum status command_tokenize(const struct options *options);
+
 #endif

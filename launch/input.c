@@ -1,7 +1,8 @@
 /* The text or the token ids that a command reads: rank 0 reads and checks them, all ranks get the
- * ids. Part of session.h. */
-#include "launch/session.h"
+ * ids. Part of session.h; input.h is for commands without a session. */
+#include "launch/input.h"
 
+#include "launch/session.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -102,8 +103,6 @@ static enum status refuse_empty(const char *name) {
  * part named is the one where the wrong character begins. */
 static enum status check_text(const struct options *options, const struct bytes *b,
                               const int64_t *ends) {
-    if (b->len == 0)
-        return refuse_empty(part_name(&options->texts[0]));
     int64_t at = text_valid_utf8(b->data, b->len), part = 0;
     if (at == b->len)
         return STATUS_OK;
@@ -120,8 +119,7 @@ static enum status check_text(const struct options *options, const struct bytes 
                        (unsigned char)b->data[at], total);
 }
 
-static enum status encode_text(struct session *s) {
-    const struct options *options = s->options;
+enum status input_read(const struct options *options, char **text, int64_t *len) {
     struct bytes b = {0};
     int64_t *ends = calloc((size_t)options->text_count, sizeof *ends);
     enum status status = ends ? STATUS_OK : status_no_memory("input text", 8);
@@ -130,9 +128,16 @@ static enum status encode_text(struct session *s) {
     if (status == STATUS_OK)
         status = check_text(options, &b, ends);
     free(ends);
-    s->text = b.data;
-    s->text_len = b.len;
-    TRY(status);
+    *text = b.data;
+    *len = b.len;
+    return status;
+}
+
+static enum status encode_text(struct session *s) {
+    const struct options *options = s->options;
+    TRY(input_read(options, &s->text, &s->text_len));
+    if (s->text_len == 0)
+        return refuse_empty(part_name(&options->texts[0]));
     TRY(tokenizer_encode(s->tokenizer, s->text, s->text_len, true, &s->tokens));
     if (s->tokens.count == 0)
         return refuse_empty(part_name(&options->texts[0]));

@@ -84,6 +84,18 @@ static int print_words(const struct options *options) {
     return status;
 }
 
+/* What needs one rank and no MPI. */
+static int run_alone(const struct options *options) {
+    if (!leads_before_mpi())
+        return STATUS_OK;
+    enum status status = command_tokenize(options);
+    if (status == STATUS_OK)
+        status = flush_output();
+    if (status != STATUS_OK)
+        print_failure();
+    return status;
+}
+
 static enum status run_command(const struct options *options) {
     static enum status (*const commands[])(const struct options *) = {
         [COMMAND_GENERATE] = command_generate, [COMMAND_PERPLEXITY] = command_perplexity,
@@ -131,6 +143,8 @@ int main(int argc, char **argv) {
     if (status == STATUS_OK &&
         (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))
         status = (enum status)print_words(&options);
+    else if (status == STATUS_OK && options.command == COMMAND_TOKENIZE)
+        status = (enum status)run_alone(&options);
     else
         status = run_with_mpi(argc, argv, status, &options);
     options_free(&options);

@@ -14,6 +14,7 @@
 #define CAPTURE (1u << COMMAND_CAPTURE)
 #define INGEST (1u << COMMAND_INGEST)
 #define ASK (1u << COMMAND_ASK)
+#define TOKENIZE (1u << COMMAND_TOKENIZE)
 #define GENERATES (GENERATE | ASK)
 #define TEXTS (GENERATE | PERPLEXITY | CAPTURE | INGEST)
 #define ALL (TEXTS | PASSKEY | INSPECT | ASK)
@@ -27,12 +28,16 @@ const struct option option_rows[] = {
      "Model directory as Hugging Face publishes them: config.json, *.safetensors, tokenizer.json "
      "or tokenizer.model.",
      SECTION_INPUT, false, take_text, PLACE(model), 0, 0},
-    {"-f", "FILE", TEXTS, NULL,
+    {"-m", "PATH", TOKENIZE, NULL,
+     "Model directory, tokenizer.json, tokenizer.model or GGUF file. Of a directory the first of "
+     "these counts: tokenizer.json, tokenizer.model, vocab.json with merges.txt.",
+     SECTION_INPUT, false, take_text, PLACE(model), 0, 0},
+    {"-f", "FILE", TEXTS | TOKENIZE, NULL,
      "Reads text from FILE (- for standard input). Any number of -f and -p may be given: their "
      "bytes are joined in their order, with nothing between.",
      SECTION_INPUT, true, take_file, 0, 0, 0},
-    {"-p", "PROMPT", TEXTS, NULL, "Takes PROMPT itself as text.", SECTION_INPUT, true, take_prompt,
-     0, 0, 0},
+    {"-p", "PROMPT", TEXTS | TOKENIZE, NULL, "Takes PROMPT itself as text.", SECTION_INPUT, true,
+     take_prompt, 0, 0, 0},
     {"--tokens", "FILE", TEXTS, NULL,
      "Reads token ids instead of text, separated by blanks (- for standard input). They are taken "
      "as they are: nothing is added, and no tokenizer is needed.",
@@ -121,6 +126,22 @@ const struct option option_rows[] = {
      "itself before the end of its time.",
      SECTION_COMMAND, false, take_number, PLACE(stop_after), 0, MOST},
 
+    {"--decode", NULL, TOKENIZE, NULL,
+     "Takes token ids, separated by blanks, and prints their text, byte for byte with nothing "
+     "behind it. Special tokens give nothing.",
+     SECTION_COMMAND, false, take_flag, PLACE(decode), 0, 0},
+    {"--offsets", NULL, TOKENIZE, NULL,
+     "Prints one token a line: its id, and the bytes of the text that it stands for, the first and "
+     "the one behind the last.",
+     SECTION_COMMAND, false, take_flag, PLACE(offsets), 0, 0},
+    {"--no-special", NULL, TOKENIZE, NULL,
+     "Adds no BOS or EOS, and reads text that spells a token marked special as ordinary text.",
+     SECTION_COMMAND, false, take_flag, PLACE(no_special), 0, 0},
+    {"--batch", "FILE.jsonl", TOKENIZE, NULL,
+     "For each line {\"text\": ...} of FILE (- for standard input) prints a line {\"ids\": [...]}; "
+     "with --decode the other way round.",
+     SECTION_COMMAND, false, take_text, PLACE(batch), 0, 0},
+
     {"--group", "N|auto", ALL, "auto",
      "Group size G of SelfExtend: tokens at a distance of w or more share positions in groups of "
      "G. auto: the smallest that keeps every position within two thirds of the trained context; "
@@ -195,8 +216,8 @@ static const char *const command_names[COMMAND_COUNT] = {
     [COMMAND_GENERATE] = "generate", [COMMAND_PERPLEXITY] = "perplexity",
     [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
     [COMMAND_CAPTURE] = "capture",   [COMMAND_INGEST] = "ingest",
-    [COMMAND_ASK] = "ask",           [COMMAND_HELP] = "help",
-    [COMMAND_VERSION] = "version",
+    [COMMAND_ASK] = "ask",           [COMMAND_TOKENIZE] = "tokenize",
+    [COMMAND_HELP] = "help",         [COMMAND_VERSION] = "version",
 };
 
 const char *command_name(enum command command) {
@@ -294,7 +315,8 @@ static enum status option_read(struct options *options, int argc, char **argv, i
 static enum status options_check(const struct options *o) {
     unsigned bit = command_bit(o->command);
     if (!o->model)
-        return status_usage("-m", "found no model, expected -m MODEL_DIR");
+        return status_usage("-m", "found no model, expected -m %s",
+                            o->command == COMMAND_TOKENIZE ? "PATH" : "MODEL_DIR");
     if ((bit & TEXTS) && o->tokens_file && o->text_count)
         return status_usage("--tokens",
                             "found together with -f or -p, expected either ids or text");
@@ -310,6 +332,12 @@ static enum status options_check(const struct options *o) {
         return status_usage("-c", "found no reading, expected -c FILE.h5");
     if (o->command == COMMAND_ASK && !o->text_count && !o->questions)
         return status_usage("ask", "found no question, expected -p QUESTION or --questions FILE");
+    if (o->batch && o->text_count)
+        return status_usage("--batch",
+                            "found together with -f or -p, expected either lines or text");
+    if (o->offsets && o->decode)
+        return status_usage("--offsets", "found together with --decode, expected one of them: ids "
+                                         "have no offsets");
     if (o->logprobs >= 0 && !o->json)
         return status_usage("--logprobs", "found without --json, expected --json FILE: the "
                                           "probabilities go to the report");
@@ -346,7 +374,7 @@ static enum status command_read(int argc, char **argv, struct options *options) 
     if (options->command == COMMAND_COUNT)
         return status_usage("command",
                             "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect, capture, ingest or ask; see quire --help",
+                            "inspect, capture, ingest, ask or tokenize; see quire --help",
                             argv[1]);
     return STATUS_OK;
 }

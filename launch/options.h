@@ -22,6 +22,7 @@ enum command {
     COMMAND_CAPTURE,
     COMMAND_INGEST,
     COMMAND_ASK,
+    COMMAND_TOKENIZE,
     COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
     COMMAND_VERSION, /* quire --version */
     COMMAND_COUNT
@@ -92,6 +93,11 @@ struct options {
     const char *book;      /* -c */
     const char *questions; /* --questions */
     bool partial;          /* --partial */
+    /* tokenize */
+    bool decode;       /* --decode */
+    bool offsets;      /* --offsets */
+    bool no_special;   /* --no-special */
+    const char *batch; /* --batch FILE.jsonl */
 };
 
 /* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also

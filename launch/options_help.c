@@ -71,6 +71,16 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "  quire ask -m llama-2-7b -c book.h5 -p \" In short, this book is about\" -n 60\n"
          "  mpirun -n 2 quire ask -m llama-2-7b -c book.h5 --questions questions.txt --json "
          "answers.json\n"},
+    [COMMAND_TOKENIZE] =
+        {"turns text into a model's token ids, or ids into text",
+         "quire tokenize -m PATH [-f FILE | -p PROMPT]... [options]",
+         "Prints the ids of the text on one line, blanks between, as the model would read it: with "
+         "BOS and EOS where its files ask for them. Reads standard input when neither -f nor -p is "
+         "given. Needs the tokenizer's files alone, and one rank.",
+         "  quire tokenize -m llama-2-7b -p \"In short,\"\n"
+         "  quire tokenize -m model.gguf --no-special < book.txt | quire tokenize -m model.gguf "
+         "--decode\n"
+         "  quire tokenize -m llama-2-7b/tokenizer.model --batch texts.jsonl > ids.jsonl\n"},
 };
 
 /* Prints text from column `from` on (the line stands at `column`), words wrapped. */

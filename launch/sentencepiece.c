@@ -1,8 +1,8 @@
 #include "launch/sentencepiece.h"
 
 #include "launch/sentencepiece_model.h"
-#include "launch/sentencepiece_wire.h"
 #include "launch/tokenizer.h"
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,148 +12,39 @@ static const char published[] = "restore the file as it was published";
 /* SentencePiece's own bound. */
 #define PIECE_LEN_MAX 8000
 
-/* -- fields ------------------------------------------------------------------------------------ */
+/* -- pieces ------------------------------------------------------------------------------------ */
 
-/* A field of a known number whose kind is another is passed over, as protobuf does. */
-static bool is(const struct wire_field *field, uint64_t number, enum wire_type type) {
-    return field->number == number && field->type == type;
+enum status sentencepiece_new(struct sentencepiece **model) {
+    *model = malloc(sizeof **model);
+    if (!*model)
+        return status_no_memory("a tokenizer", (long long)sizeof **model);
+    **model = (struct sentencepiece){.unknown = -1,
+                                     .bos = 1,
+                                     .eos = 2,
+                                     .dummy_prefix = true,
+                                     .extra_spaces_go = true,
+                                     .spaces_escaped = true};
+    return STATUS_OK;
 }
 
-static enum status read_piece(struct sentencepiece *model, struct wire wire, const char *file) {
-    struct wire_field field;
-    bool more;
-    int64_t begin = 0, end = 0, id = model->vocabulary.count;
-    uint64_t type = SENTENCEPIECE_NORMAL;
-    float score = 0;
-    for (;;) {
-        TRY(wire_next(&wire, &field, &more));
-        if (!more)
-            break;
-        if (is(&field, 1, WIRE_BYTES)) {
-            begin = field.begin;
-            end = field.end;
-        } else if (is(&field, 2, WIRE_FIXED32)) {
-            uint32_t bits = (uint32_t)field.value;
-            memcpy(&score, &bits, sizeof score);
-        } else if (is(&field, 3, WIRE_VARINT) && field.value >= SENTENCEPIECE_NORMAL &&
-                   field.value <= SENTENCEPIECE_BYTE) {
-            type = field.value;
-        }
-    }
-    const char *piece = wire.bytes + begin;
-    int64_t len = end - begin;
+enum status sentencepiece_add(struct sentencepiece *model, const char *file, const char *field,
+                              const char *piece, int64_t len, enum sentencepiece_type type,
+                              float score) {
+    int64_t id = model->vocabulary.count;
     if (len == 0 || len >= PIECE_LEN_MAX || memchr(piece, '\0', (size_t)len) ||
         text_valid_utf8(piece, len) < len || !isfinite(score))
-        return status_fail(file, "pieces",
+        return status_fail(file, field,
                            "found piece %lld of %lld bytes and score %g, expected text of 1 to %d "
                            "bytes and a finite score; %s",
                            (long long)id, (long long)len, (double)score, PIECE_LEN_MAX - 1,
                            published);
-    TRY(vocabulary_add(&model->vocabulary, file, "pieces", piece, len, id));
+    TRY(vocabulary_add(&model->vocabulary, file, field, piece, len, id));
     TRY(array_reserve(&model->types, &model->types_capacity, id + 1, sizeof *model->types));
     TRY(array_reserve(&model->scores, &model->scores_capacity, id + 1, sizeof *model->scores));
     model->types[id] = (unsigned char)type;
     model->scores[id] = score;
     if (len > model->longest)
         model->longest = len;
-    return STATUS_OK;
-}
-
-static enum status read_trainer(struct sentencepiece *model, struct wire wire, const char *file,
-                                uint64_t *type) {
-    struct wire_field field;
-    bool more;
-    for (;;) {
-        TRY(wire_next(&wire, &field, &more));
-        if (!more)
-            return STATUS_OK;
-        if (is(&field, 3, WIRE_VARINT))
-            *type = field.value;
-        else if (is(&field, 24, WIRE_VARINT))
-            model->space_is_suffix = field.value != 0;
-        else if (is(&field, 35, WIRE_VARINT))
-            model->byte_fallback = field.value != 0;
-        else if (is(&field, 41, WIRE_VARINT))
-            model->bos = (int32_t)field.value;
-        else if (is(&field, 42, WIRE_VARINT))
-            model->eos = (int32_t)field.value;
-        else if (is(&field, 44, WIRE_BYTES)) {
-            int64_t len = field.end - field.begin;
-            if (text_valid_utf8(wire.bytes + field.begin, len) < len)
-                return status_fail(file, "trainer_spec.unk_surface",
-                                   "found bytes, expected text; %s", published);
-            free(model->unknown_text);
-            model->unknown_text = malloc((size_t)len + 1);
-            if (!model->unknown_text)
-                return status_no_memory("a tokenizer", len + 1);
-            memcpy(model->unknown_text, wire.bytes + field.begin, (size_t)len);
-            model->unknown_text_len = len;
-        }
-    }
-}
-
-static enum status read_normalizer(struct sentencepiece *model, struct wire wire,
-                                   const char *file) {
-    struct wire_field field;
-    bool more;
-    for (;;) {
-        TRY(wire_next(&wire, &field, &more));
-        if (!more)
-            return STATUS_OK;
-        if (is(&field, 2, WIRE_BYTES)) {
-            charsmap_close(&model->charsmap);
-            if (field.end > field.begin)
-                TRY(charsmap_read(file, wire.bytes + field.begin, field.end - field.begin,
-                                  &model->charsmap));
-        } else if (is(&field, 3, WIRE_VARINT)) {
-            model->dummy_prefix = field.value != 0;
-        } else if (is(&field, 4, WIRE_VARINT)) {
-            model->extra_spaces_go = field.value != 0;
-        } else if (is(&field, 5, WIRE_VARINT)) {
-            model->spaces_escaped = field.value != 0;
-        }
-    }
-}
-
-/* Text is rewritten after decoding where a model says so; none of the supported kind does. */
-static enum status refuse_denormalizer(struct wire wire, const char *file) {
-    struct wire_field field;
-    bool more;
-    for (;;) {
-        TRY(wire_next(&wire, &field, &more));
-        if (!more)
-            return STATUS_OK;
-        if (is(&field, 2, WIRE_BYTES) && field.end > field.begin)
-            return status_fail(file, "denormalizer_spec.precompiled_charsmap",
-                               "found a compiled map, expected none; use a model without it");
-    }
-}
-
-static enum status read_model(struct sentencepiece *model, struct wire wire, const char *file) {
-    static const char *const types[] = {"0", "UNIGRAM", "BPE", "WORD", "CHAR"};
-    struct wire_field field;
-    bool more;
-    uint64_t type = 1;
-    for (;;) {
-        TRY(wire_next(&wire, &field, &more));
-        if (!more)
-            break;
-        if (is(&field, 1, WIRE_BYTES))
-            TRY(read_piece(model, wire_within(&wire, &field), file));
-        else if (is(&field, 2, WIRE_BYTES))
-            TRY(read_trainer(model, wire_within(&wire, &field), file, &type));
-        else if (is(&field, 3, WIRE_BYTES))
-            TRY(read_normalizer(model, wire_within(&wire, &field), file));
-        else if (is(&field, 5, WIRE_BYTES))
-            TRY(refuse_denormalizer(wire_within(&wire, &field), file));
-    }
-    if (model->vocabulary.count == 0)
-        return status_fail(file, "pieces", "found none, expected a SentencePiece model; %s",
-                           published);
-    if (type != 2)
-        return status_fail(file, "trainer_spec.model_type",
-                           "found %s, expected BPE; use a model with such a tokenizer",
-                           type < 5 ? types[type] : "an unknown type");
     return STATUS_OK;
 }
 
@@ -165,12 +56,13 @@ static bool can_be_joined(const struct sentencepiece *model, int64_t id) {
            type == SENTENCEPIECE_UNUSED;
 }
 
-static enum status check_byte(struct sentencepiece *model, const char *file, int32_t id) {
+static enum status check_byte(struct sentencepiece *model, const char *file, const char *field,
+                              int32_t id) {
     int64_t len;
     const char *piece = vocabulary_text(&model->vocabulary, id, &len);
     int byte = decode_byte_piece(piece, len);
     if (!model->byte_fallback || byte < 0)
-        return status_fail(file, "pieces",
+        return status_fail(file, field,
                            "found \"%.*s\" of type BYTE, expected <0x00> to <0xFF> and "
                            "trainer_spec.byte_fallback; %s",
                            (int)(len < 64 ? len : 64), piece, published);
@@ -178,13 +70,13 @@ static enum status check_byte(struct sentencepiece *model, const char *file, int
     return STATUS_OK;
 }
 
-static enum status sort_out(struct sentencepiece *model, const char *file) {
+static enum status sort_out(struct sentencepiece *model, const char *file, const char *field) {
     memset(model->bytes, 0xff, sizeof model->bytes);
     for (int32_t id = 0; id < (int32_t)model->vocabulary.count; id++) {
         int64_t len;
         const char *piece = vocabulary_text(&model->vocabulary, id, &len);
         if (model->types[id] == SENTENCEPIECE_BYTE)
-            TRY(check_byte(model, file, id));
+            TRY(check_byte(model, file, field, id));
         if (model->types[id] == SENTENCEPIECE_USER_DEFINED)
             TRY(phrases_add(&model->symbols, piece, len, id));
         if (model->types[id] == SENTENCEPIECE_UNUSED)
@@ -192,19 +84,17 @@ static enum status sort_out(struct sentencepiece *model, const char *file) {
         if (model->types[id] != SENTENCEPIECE_UNKNOWN)
             continue;
         if (model->unknown >= 0)
-            return status_fail(file, "pieces", "found two of type UNKNOWN, expected one; %s",
+            return status_fail(file, field, "found two of type UNKNOWN, expected one; %s",
                                published);
         model->unknown = id;
     }
     phrases_sort(&model->symbols);
     for (int byte = 0; model->byte_fallback && byte < 256; byte++)
         if (model->bytes[byte] < 0)
-            return status_fail(file, "pieces",
-                               "found no <0x%02X>, expected all 256 byte pieces; %s",
+            return status_fail(file, field, "found no <0x%02X>, expected all 256 byte pieces; %s",
                                (unsigned)byte, published);
     if (model->unknown < 0 && !model->byte_fallback)
-        return status_fail(file, "pieces", "found none of type UNKNOWN, expected one; %s",
-                           published);
+        return status_fail(file, field, "found none of type UNKNOWN, expected one; %s", published);
     if (model->bos >= model->vocabulary.count)
         model->bos = -1;
     if (model->eos >= model->vocabulary.count)
@@ -266,25 +156,56 @@ static enum status mark_borders(struct sentencepiece *model) {
     return STATUS_OK;
 }
 
+/* unigram_model.cc: what the best path adds up. A symbol that users define is worth next to nothing
+ * less than zero, whatever its length, and an unknown character ten less than the worst piece. */
+#define SYMBOL_PENALTY 0.1
+#define UNKNOWN_PENALTY 10.0f
+
+static enum status build_unigram(struct sentencepiece *model) {
+    float least = FLT_MAX, most = FLT_MIN;
+    int64_t count = model->vocabulary.count;
+    model->path_scores = malloc((size_t)count * sizeof *model->path_scores);
+    if (!model->path_scores)
+        return status_no_memory("a tokenizer", count * (long long)sizeof(double));
+    for (int64_t id = 0; id < count; id++)
+        if (model->types[id] == SENTENCEPIECE_NORMAL) {
+            least = model->scores[id] < least ? model->scores[id] : least;
+            most = model->scores[id] > most ? model->scores[id] : most;
+        }
+    for (int32_t id = 0; id < (int32_t)count; id++) {
+        int64_t len;
+        const char *piece = vocabulary_text(&model->vocabulary, id, &len);
+        bool is_symbol = model->types[id] == SENTENCEPIECE_USER_DEFINED;
+        model->path_scores[id] =
+            is_symbol ? (double)((float)len * most) - SYMBOL_PENALTY : (double)model->scores[id];
+        if (is_symbol || model->types[id] == SENTENCEPIECE_NORMAL)
+            TRY(trie_add(&model->unigram.trie, piece, len, id));
+    }
+    model->unigram.scores = model->path_scores;
+    model->unigram.unknown_score = (double)(least - UNKNOWN_PENALTY);
+    model->unigram.unknown = -1;
+    model->unigram.in_floats = true;
+    return STATUS_OK;
+}
+
+enum status sentencepiece_finish(struct sentencepiece *model, const char *file, const char *field) {
+    if (model->vocabulary.count == 0)
+        return status_fail(file, field, "found none, expected a SentencePiece model; %s",
+                           published);
+    TRY(sort_out(model, file, field));
+    if (model->is_unigram)
+        return build_unigram(model);
+    TRY(rank(model));
+    return mark_borders(model);
+}
+
 enum status sentencepiece_parse(const char *file, const char *bytes, int64_t len,
                                 struct sentencepiece **model) {
-    *model = malloc(sizeof **model);
-    if (!*model)
-        return status_no_memory("a tokenizer", (long long)sizeof **model);
-    **model = (struct sentencepiece){.unknown = -1,
-                                     .bos = 1,
-                                     .eos = 2,
-                                     .dummy_prefix = true,
-                                     .extra_spaces_go = true,
-                                     .spaces_escaped = true};
     struct wire wire = {file, bytes, 0, len};
-    enum status status = read_model(*model, wire, file);
+    TRY(sentencepiece_new(model));
+    enum status status = sentencepiece_read(*model, wire, file);
     if (status == STATUS_OK)
-        status = sort_out(*model, file);
-    if (status == STATUS_OK)
-        status = rank(*model);
-    if (status == STATUS_OK)
-        status = mark_borders(*model);
+        status = sentencepiece_finish(*model, file, "pieces");
     if (status != STATUS_OK)
         sentencepiece_close(model);
     return status;
@@ -299,6 +220,8 @@ void sentencepiece_close(struct sentencepiece **model) {
     free((*model)->types);
     free((*model)->scores);
     free((*model)->ranks);
+    free((*model)->path_scores);
+    trie_close(&(*model)->unigram.trie);
     free((*model)->borders);
     free((*model)->unknown_text);
     free(*model);
@@ -315,6 +238,18 @@ int32_t sentencepiece_find(const struct sentencepiece *model, const char *piece,
 
 int32_t sentencepiece_bos(const struct sentencepiece *model) {
     return model->bos;
+}
+
+bool sentencepiece_is_unigram(const struct sentencepiece *model) {
+    return model->is_unigram;
+}
+
+const struct vocabulary *sentencepiece_vocabulary(const struct sentencepiece *model) {
+    return &model->vocabulary;
+}
+
+bool sentencepiece_is_control(const struct sentencepiece *model, int32_t id) {
+    return model->types[id] == SENTENCEPIECE_CONTROL;
 }
 
 int32_t sentencepiece_eos(const struct sentencepiece *model) {

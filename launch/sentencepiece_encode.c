@@ -107,17 +107,31 @@ static enum status encode(struct encoding *e) {
     return flush(e);
 }
 
+static enum status encode_unigram(struct encoding *e) {
+    struct unigram_path path = {0};
+    enum status status = unigram_run(&e->model->unigram, NULL, e->text.text, e->text.len, &path);
+    for (int64_t at = 0; status == STATUS_OK && at < e->text.len; at += path.nodes[at].len) {
+        const struct unigram_node *node = &path.nodes[at];
+        e->after_unknown = e->after_unknown && node->id < 0;
+        status = node->id < 0 ? put_unknown(e, at, node->len)
+                              : token_list_put(e->out, node->id, e->text.origin[at]);
+    }
+    unigram_path_close(&path);
+    return status;
+}
+
 enum status sentencepiece_encode(const struct sentencepiece *model, const char *text, int64_t len,
-                                 struct token_list *out) {
+                                 int64_t base, bool has_prefix, struct token_list *out) {
     struct encoding e = {.model = model, .out = out};
     enum status status = STATUS_OK;
-    if (model->has_unused) {
+    if (model->has_unused && !model->is_unigram) {
         e.halves = calloc((size_t)model->vocabulary.size, sizeof *e.halves);
         if (!e.halves)
             return status_no_memory("a text", model->vocabulary.size * 8);
     }
-    TRY_TO(done, sentencepiece_normalize(model, text, len, &e.text));
-    TRY_TO(done, encode(&e));
+    TRY_TO(done, sentencepiece_normalize(model, text, len, base, has_prefix, &e.text));
+    if (e.text.len)
+        TRY_TO(done, model->is_unigram ? encode_unigram(&e) : encode(&e));
 done:
     pieces_close(&e.text);
     bpe_word_close(&e.word);

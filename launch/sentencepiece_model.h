@@ -4,8 +4,10 @@
 
 #include "launch/bpe.h"
 #include "launch/sentencepiece.h"
+#include "launch/sentencepiece_wire.h"
 #include "launch/tokenizer_phrases.h"
 #include "launch/tokenizer_vocabulary.h"
+#include "launch/unigram.h"
 
 /* U+2581, which stands for a space in pieces. */
 #define SENTENCEPIECE_SPACE "\xe2\x96\x81"
@@ -33,21 +35,36 @@ struct sentencepiece {
     struct vocabulary vocabulary;
     unsigned char *types; /* [size] enum sentencepiece_type */
     float *scores;        /* [size] */
-    int32_t *ranks;       /* [size] 0 is the best score; equal scores share a rank */
+    int32_t *ranks;       /* BPE: [size] 0 is the best score; equal scores share a rank */
+    double *path_scores;  /* unigram: [size] what the best path adds up */
     int64_t types_capacity, scores_capacity;
     int64_t longest; /* bytes of the longest piece */
     int32_t unknown; /* -1: none */
     int32_t bos, eos;
-    int32_t bytes[256];     /* ids of the byte pieces, -1 where there is none */
-    struct phrases symbols; /* user-defined */
-    struct bpe_borders *borders;
+    int32_t bytes[256];          /* ids of the byte pieces, -1 where there is none */
+    struct phrases symbols;      /* user-defined */
+    struct bpe_borders *borders; /* BPE */
+    struct unigram unigram;      /* unigram */
     struct charsmap charsmap;
     char *unknown_text; /* what the unknown token decodes to; NULL: " U+2047 " */
     int64_t unknown_text_len;
     bool has_unused; /* a piece is of the type UNUSED */
+    bool is_unigram; /* else BPE */
     bool byte_fallback;
     bool dummy_prefix, extra_spaces_go, spaces_escaped, space_is_suffix;
 };
+
+/* A model without pieces and with SentencePiece's defaults. Then pieces are added, each under the
+ * next id, options are set, and sentencepiece_finish checks the whole. `file` and `field` are for
+ * messages. */
+enum status sentencepiece_new(struct sentencepiece **model);
+enum status sentencepiece_add(struct sentencepiece *model, const char *file, const char *field,
+                              const char *piece, int64_t len, enum sentencepiece_type type,
+                              float score);
+enum status sentencepiece_finish(struct sentencepiece *model, const char *file, const char *field);
+
+/* Reads the message of a tokenizer.model into a new model. */
+enum status sentencepiece_read(struct sentencepiece *model, struct wire wire, const char *file);
 
 /* Reads a compiled normalisation [len bytes]. */
 enum status charsmap_read(const char *file, const char *bytes, int64_t len,
@@ -59,8 +76,9 @@ void charsmap_close(struct charsmap *charsmap);
 const char *charsmap_find(const struct charsmap *charsmap, const char *text, int64_t len,
                           int64_t *used);
 
-/* Appends the text as the pieces spell it. */
+/* Appends the text as the pieces spell it; origins count from `base`. has_prefix: the space in
+ * front is added where the model asks for it. */
 enum status sentencepiece_normalize(const struct sentencepiece *model, const char *text,
-                                    int64_t len, struct pieces *out);
+                                    int64_t len, int64_t base, bool has_prefix, struct pieces *out);
 
 #endif

@@ -139,7 +139,8 @@ static void trim_end(const struct sentencepiece *model, int64_t *end, struct pie
 }
 
 enum status sentencepiece_normalize(const struct sentencepiece *model, const char *text,
-                                    int64_t len, struct pieces *out) {
+                                    int64_t len, int64_t base, bool has_prefix,
+                                    struct pieces *out) {
     int64_t at = 0;
     while (model->extra_spaces_go && at < len) {
         struct prefix prefix = next_prefix(model, text + at, len - at);
@@ -149,17 +150,19 @@ enum status sentencepiece_normalize(const struct sentencepiece *model, const cha
     }
     if (at == len)
         return STATUS_OK;
-    if (model->dummy_prefix && !model->space_is_suffix)
-        TRY(put_space(model, at, out));
+    has_prefix = has_prefix && model->dummy_prefix;
+    if (has_prefix && !model->space_is_suffix)
+        TRY(put_space(model, base + at, out));
     bool after_space = model->extra_spaces_go;
     while (at < len) {
         struct prefix prefix = next_prefix(model, text + at, len - at);
-        TRY(put_prefix(model, &prefix, at, &after_space, out));
+        TRY(put_prefix(model, &prefix, base + at, &after_space, out));
         at += prefix.used;
     }
+    at += base;
     if (model->extra_spaces_go)
         trim_end(model, &at, out);
-    if (model->dummy_prefix && model->space_is_suffix)
+    if (has_prefix && model->space_is_suffix)
         TRY(put_space(model, at, out));
     return STATUS_OK;
 }

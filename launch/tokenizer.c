@@ -1,84 +1,17 @@
-#include "launch/tokenizer.h"
+#include "launch/tokenizer_whole.h"
 
-#include "launch/sentencepiece.h"
-#include "launch/tokenizer_json.h"
-#include "launch/tokenizer_specials.h"
-#include "partition/json.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define TOKENIZER_BYTES_MAX (INT64_C(1) << 28)
-
-struct tokenizer {
-    struct tokenizer_json *json; /* one of the two */
-    struct sentencepiece *sentencepiece;
-    struct specials front, back;
-};
-
-/* -- opening ----------------------------------------------------------------------------------- */
-
-static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-
-/* The path of the first tokenizer file that is there (owned by the caller), NULL when none is. */
-static enum status find_file(const char *dir, char **path, bool *is_json) {
-    for (int i = 0; i < 2; i++) {
-        struct stat info;
-        TRY(file_join(dir, names[i], path));
-        *is_json = i == 0;
-        if (stat(*path, &info) == 0)
-            return STATUS_OK;
-        free(*path);
-    }
-    *path = NULL;
-    return STATUS_OK;
-}
-
-bool tokenizer_exists(const char *dir) {
-    char *path = NULL;
-    bool is_json;
-    bool exists = find_file(dir, &path, &is_json) == STATUS_OK && path;
-    free(path);
-    return exists;
-}
-
-enum status tokenizer_open(const char *dir, struct tokenizer **tokenizer) {
-    char *path = NULL, *bytes = NULL;
-    int64_t len;
-    bool is_json;
-    enum status status = STATUS_OK;
-    *tokenizer = NULL;
-    TRY(find_file(dir, &path, &is_json));
-    if (!path)
-        return status_fail(
-            dir, "tokenizer",
-            "found neither tokenizer.json nor tokenizer.model, expected one of them; "
-            "copy it there from where the model was published");
-    *tokenizer = calloc(1, sizeof **tokenizer);
-    if (!*tokenizer) {
-        status = status_no_memory("a tokenizer", (long long)sizeof **tokenizer);
-        goto done;
-    }
-    TRY_TO(done, file_read(path, TOKENIZER_BYTES_MAX, &bytes, &len));
-    if (is_json)
-        TRY_TO(done, tokenizer_json_parse(path, bytes, len, &(*tokenizer)->json));
-    else
-        TRY_TO(done, sentencepiece_parse(path, bytes, len, &(*tokenizer)->sentencepiece));
-    TRY_TO(done, specials_read(dir, (*tokenizer)->json, (*tokenizer)->sentencepiece,
-                               &(*tokenizer)->front, &(*tokenizer)->back));
-done:
-    free(bytes);
-    free(path);
-    if (status != STATUS_OK)
-        tokenizer_close(tokenizer);
-    return status;
-}
 
 void tokenizer_close(struct tokenizer **tokenizer) {
     if (!*tokenizer)
         return;
     tokenizer_json_close(&(*tokenizer)->json);
     sentencepiece_close(&(*tokenizer)->sentencepiece);
+    added_tokens_close(&(*tokenizer)->added);
+    free((*tokenizer)->bos);
+    free((*tokenizer)->eos);
+    free((*tokenizer)->chat_template);
     free(*tokenizer);
     *tokenizer = NULL;
 }
@@ -89,8 +22,19 @@ int64_t tokenizer_size(const struct tokenizer *tokenizer) {
 }
 
 const char *tokenizer_kind(const struct tokenizer *tokenizer) {
-    return tokenizer->json ? tokenizer_json_kind(tokenizer->json)
-                           : "tokenizer.model, SentencePiece BPE";
+    return tokenizer->kind;
+}
+
+const char *tokenizer_chat_template(const struct tokenizer *tokenizer) {
+    return tokenizer->chat_template;
+}
+
+const char *tokenizer_bos(const struct tokenizer *tokenizer) {
+    return tokenizer->bos;
+}
+
+const char *tokenizer_eos(const struct tokenizer *tokenizer) {
+    return tokenizer->eos;
 }
 
 /* -- encoding ---------------------------------------------------------------------------------- */
@@ -108,8 +52,45 @@ static enum status put_specials(const struct specials *specials, int64_t offset,
     return STATUS_OK;
 }
 
-enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
-                             bool specials, struct tokens *tokens) {
+/* The parts between added tokens. In front of the first stands nothing but what would stand there
+ * anyhow, BOS. */
+static enum status encode_parts(const struct tokenizer *tokenizer, const struct pieces *pieces,
+                                struct token_list *list) {
+    const struct specials *front = &tokenizer->front;
+    bool has_prefix = true;
+    for (int64_t i = 0; i < pieces->count; i++) {
+        const struct piece *piece = &pieces->list[i];
+        if (piece->id >= 0) {
+            TRY(token_list_put(list, piece->id, piece->begin));
+            has_prefix = tokenizer->prefix_again ||
+                         (i == 0 && front->count == 1 && piece->id == front->ids[0]);
+            continue;
+        }
+        TRY(sentencepiece_encode(tokenizer->sentencepiece, pieces->text + piece->begin,
+                                 piece->end - piece->begin, piece->begin, has_prefix, list));
+        has_prefix = tokenizer->prefix_again;
+    }
+    return STATUS_OK;
+}
+
+static enum status encode_text(const struct tokenizer *tokenizer, const char *text, int64_t len,
+                               const struct encode_rules *rules, struct token_list *list) {
+    if (tokenizer->json)
+        return tokenizer_json_encode(tokenizer->json, text, len, rules, list);
+    if (tokenizer->added.count == 0 || (tokenizer->added_by_controls && !rules->controls))
+        return sentencepiece_encode(tokenizer->sentencepiece, text, len, 0, true, list);
+    struct pieces pieces;
+    enum status status = pieces_open(text, len, &pieces);
+    if (status == STATUS_OK)
+        status = added_tokens_cut(&tokenizer->added, false, rules, &pieces);
+    if (status == STATUS_OK)
+        status = encode_parts(tokenizer, &pieces, list);
+    pieces_close(&pieces);
+    return status;
+}
+
+enum status tokenizer_encode_by(const struct tokenizer *tokenizer, const char *text, int64_t len,
+                                const struct encode_rules *rules, struct tokens *tokens) {
     struct token_list list = {0};
     enum status status = STATUS_OK;
     *tokens = (struct tokens){0};
@@ -118,19 +99,22 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text
         return status_fail("text", NULL,
                            "found invalid UTF-8 at byte %lld, expected text in UTF-8; convert it",
                            (long long)valid);
-    if (specials)
+    if (rules->around)
         TRY_TO(done, put_specials(&tokenizer->front, 0, &list));
-    if (tokenizer->json)
-        TRY_TO(done, tokenizer_json_encode(tokenizer->json, text, len, &list));
-    else
-        TRY_TO(done, sentencepiece_encode(tokenizer->sentencepiece, text, len, &list));
-    if (specials)
+    TRY_TO(done, encode_text(tokenizer, text, len, rules, &list));
+    if (rules->around)
         TRY_TO(done, put_specials(&tokenizer->back, len, &list));
     *tokens = (struct tokens){list.ids, list.offsets, list.count};
     list = (struct token_list){0};
 done:
     token_list_close(&list);
     return status;
+}
+
+enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
+                             bool around, struct tokens *tokens) {
+    const struct encode_rules rules = {.around = around, .specials = true};
+    return tokenizer_encode_by(tokenizer, text, len, &rules, tokens);
 }
 
 /* -- decoding ---------------------------------------------------------------------------------- */

@@ -41,13 +41,13 @@ static enum status put(const char *file, struct added_tokens *added,
     return STATUS_OK;
 }
 
-/* next: the id of the next token that has none yet. */
+/* next: the id of the next token that has none yet; -1 where the file's own count. */
 static enum status read_one(const char *file, const json_t *json,
                             const struct vocabulary *vocabulary, int64_t *next,
                             struct added_tokens *added) {
     const json_t *content = json_object_get(json, "content");
     struct added_token token = {0};
-    int64_t stated;
+    int64_t stated = 0;
     if (!json_is_object(json) || !json_is_string(content))
         return status_fail(file, NULL,
                            "found %s, expected objects with a content; "
@@ -62,7 +62,7 @@ static enum status read_one(const char *file, const json_t *json,
     const struct added_token *known = added_tokens_find(added, text, token.content_len);
     token.id = known ? known->id : vocabulary_find(vocabulary, text, token.content_len);
     if (token.id < 0)
-        token.id = (int32_t)(*next)++;
+        token.id = (int32_t)(*next < 0 ? stated : (*next)++);
     if (token.id >= VOCABULARY_ID_LIMIT)
         return status_fail(file, NULL,
                            "found more than %lld tokens, expected fewer; "
@@ -102,8 +102,20 @@ static enum status show(const struct normalizer *normalizer, struct added_token 
     return status;
 }
 
+static enum status look_for(struct added_tokens *added, const struct added_token *token,
+                            int32_t index) {
+    if (token->shown_len == 0)
+        return STATUS_OK;
+    TRY(phrases_add(token->normalized ? &added->normalized : &added->raw, token->shown,
+                    token->shown_len, index));
+    if (token->special)
+        return STATUS_OK;
+    return phrases_add(token->normalized ? &added->normalized_plain : &added->raw_plain,
+                       token->shown, token->shown_len, index);
+}
+
 enum status added_tokens_read(const char *file, const json_t *json,
-                              const struct vocabulary *vocabulary,
+                              const struct vocabulary *vocabulary, enum added_ids ids,
                               const struct normalizer *normalizer, struct added_tokens *added) {
     if (json && !json_is_null(json) && !json_is_array(json))
         return status_fail(file, NULL,
@@ -111,18 +123,18 @@ enum status added_tokens_read(const char *file, const json_t *json,
                            json_words(json).text);
     const json_t *item;
     size_t k;
-    int64_t next = vocabulary->count;
+    int64_t next = ids == ADDED_IDS_NEXT ? vocabulary->count : -1;
     json_array_foreach(json, k, item) TRY(read_one(file, item, vocabulary, &next, added));
     TRY(sort_ids(added));
     for (int32_t i = 0; i < (int32_t)added->count; i++) {
         struct added_token *token = &added->list[i];
         TRY(show(normalizer, token));
-        if (token->shown_len)
-            TRY(phrases_add(token->normalized ? &added->normalized : &added->raw, token->shown,
-                            token->shown_len, i));
+        TRY(look_for(added, token, i));
     }
     phrases_sort(&added->raw);
+    phrases_sort(&added->raw_plain);
     phrases_sort(&added->normalized);
+    phrases_sort(&added->normalized_plain);
     return STATUS_OK;
 }
 
@@ -135,7 +147,9 @@ void added_tokens_close(struct added_tokens *added) {
     free(added->by_id);
     vocabulary_close(&added->contents);
     phrases_close(&added->raw);
+    phrases_close(&added->raw_plain);
     phrases_close(&added->normalized);
+    phrases_close(&added->normalized_plain);
     *added = (struct added_tokens){0};
 }
 
@@ -195,16 +209,52 @@ static int64_t stretch_right(const char *text, int64_t len, int64_t end) {
     return end;
 }
 
-static enum status cut_piece(const struct added_tokens *added, const struct phrases *phrases,
-                             const char *text, int64_t len, int64_t offset, struct pieces *out) {
-    int64_t done = 0;
+/* One cutting of a text. */
+struct cutting {
+    const struct added_tokens *added;
+    const struct phrases *all, *plain; /* with the special tokens, and without */
+    const struct encode_rules *rules;
+    const struct pieces *pieces;
+    struct pieces out;
+};
+
+/* True when no byte of the original text from `begin` to `last` is one of those where special
+ * tokens are ordinary text. */
+static bool is_free(const struct encode_rules *rules, int64_t begin, int64_t last) {
+    int64_t low = 0, high = rules->plain_count;
+    while (low < high) { /* the first range that ends behind `begin` */
+        int64_t middle = low + (high - low) / 2;
+        if (rules->plain[middle].end <= begin)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == rules->plain_count || rules->plain[low].begin > last;
+}
+
+/* The token that the text at `at`, before `end`, begins with. */
+static const struct phrase *match(const struct cutting *c, int64_t at, int64_t end) {
+    const char *text = c->pieces->text + at;
+    const int64_t *origin = c->pieces->origin + at;
+    if (!c->rules->specials)
+        return phrases_match(c->plain, text, end - at, INT_MAX);
+    const struct phrase *found = phrases_match(c->all, text, end - at, INT_MAX);
+    if (!found || !c->added->list[found->id].special || c->rules->plain_count == 0 ||
+        is_free(c->rules, origin[0], origin[found->len - 1]))
+        return found;
+    return phrases_match(c->plain, text, end - at, INT_MAX);
+}
+
+static enum status cut_piece(struct cutting *c, const struct piece *piece) {
+    const char *text = c->pieces->text + piece->begin;
+    int64_t len = piece->end - piece->begin, done = 0;
     for (int64_t at = 0; at < len;) {
-        const struct phrase *phrase = phrases_match(phrases, text + at, len - at, INT_MAX);
+        const struct phrase *phrase = match(c, piece->begin + at, piece->end);
         if (!phrase) {
             at++;
             continue;
         }
-        const struct added_token *token = &added->list[phrase->id];
+        const struct added_token *token = &c->added->list[phrase->id];
         int64_t begin = at, end = at + phrase->len;
         at = end;
         if (token->single_word && !stands_alone(text, len, begin, end))
@@ -214,33 +264,36 @@ static enum status cut_piece(const struct added_tokens *added, const struct phra
         if (token->right_strip)
             end = stretch_right(text, len, end);
         if (done < begin)
-            TRY(pieces_cut(out, offset + done, offset + begin, -1));
-        TRY(pieces_cut(out, offset + begin, offset + end, token->id));
+            TRY(pieces_cut(&c->out, piece->begin + done, piece->begin + begin, -1));
+        TRY(pieces_cut(&c->out, piece->begin + begin, piece->begin + end, token->id));
         done = end;
     }
-    return done < len ? pieces_cut(out, offset + done, offset + len, -1) : STATUS_OK;
+    return done < len ? pieces_cut(&c->out, piece->begin + done, piece->end, -1) : STATUS_OK;
 }
 
-enum status added_tokens_cut(const struct added_tokens *added, const struct phrases *phrases,
-                             struct pieces *pieces) {
-    if (phrases->count == 0)
+enum status added_tokens_cut(const struct added_tokens *added, bool is_rewritten,
+                             const struct encode_rules *rules, struct pieces *pieces) {
+    struct cutting c = {.added = added,
+                        .all = is_rewritten ? &added->normalized : &added->raw,
+                        .plain = is_rewritten ? &added->normalized_plain : &added->raw_plain,
+                        .rules = rules,
+                        .pieces = pieces};
+    if ((rules->specials ? c.all : c.plain)->count == 0)
         return STATUS_OK;
-    struct pieces out = {0};
     enum status status = STATUS_OK;
     for (int64_t i = 0; i < pieces->count; i++) {
         const struct piece *piece = &pieces->list[i];
         if (piece->id >= 0)
-            TRY_TO(done, pieces_cut(&out, piece->begin, piece->end, piece->id));
+            TRY_TO(done, pieces_cut(&c.out, piece->begin, piece->end, piece->id));
         else
-            TRY_TO(done, cut_piece(added, phrases, pieces->text + piece->begin,
-                                   piece->end - piece->begin, piece->begin, &out));
+            TRY_TO(done, cut_piece(&c, piece));
     }
     struct pieces old = *pieces;
-    pieces->list = out.list;
-    pieces->count = out.count;
-    pieces->list_capacity = out.list_capacity;
-    out = (struct pieces){.list = old.list};
+    pieces->list = c.out.list;
+    pieces->count = c.out.count;
+    pieces->list_capacity = c.out.list_capacity;
+    c.out = (struct pieces){.list = old.list};
 done:
-    pieces_close(&out);
+    pieces_close(&c.out);
     return status;
 }

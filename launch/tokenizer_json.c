@@ -4,6 +4,7 @@
 #include "launch/pretokenize.h"
 #include "launch/tokenizer_added.h"
 #include "launch/tokenizer_normalize.h"
+#include "launch/unigram_model.h"
 #include "partition/json.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,12 @@ struct tokenizer_json {
     char *file; /* owned */
     struct normalizer *normalizer;
     struct pretokenizer *pretokenizer;
-    struct bpe_model model;
+    bool is_unigram; /* which of the two models */
+    struct bpe_model bpe;
+    struct unigram_model unigram;
+    const struct vocabulary *vocabulary; /* the model's */
     struct added_tokens added;
+    bool *barred; /* [vocabulary size] special tokens, which no ordinary text may become */
     struct decode_steps *decoder;
     struct template template;
     int64_t size;
@@ -49,7 +54,7 @@ static enum status put_special(struct tokenizer_json *json, const json_t *specia
         int64_t len;
         int64_t value = json_is_integer(id) ? json_integer_value(id) : -1;
         if (!added_tokens_get(&json->added, value) &&
-            !vocabulary_text(&json->model.vocabulary, value, &len))
+            !vocabulary_text(json->vocabulary, value, &len))
             return status_fail(json->file, "special_tokens",
                                "found id %s for \"%s\", expected one of a token; %s",
                                json_words(id).text, name, published);
@@ -131,40 +136,58 @@ static enum status within(const char *file, const char *part, enum status status
     return status;
 }
 
-static enum status read_parts(struct tokenizer_json *json, const json_t *root) {
+/* A file without a type has BPE's merges. */
+static enum status read_model(struct tokenizer_json *json, const json_t *model) {
+    const char *type = "BPE";
+    if (json_is_object(model))
+        TRY(json_text(json->file, model, "type", false, &type));
+    json->is_unigram = !strcmp(type, "Unigram");
+    json->vocabulary = json->is_unigram ? &json->unigram.vocabulary : &json->bpe.vocabulary;
+    return json->is_unigram ? unigram_model_read(json->file, model, &json->unigram)
+                            : bpe_model_read(json->file, model, &json->bpe);
+}
+
+static enum status bar_specials(struct tokenizer_json *json) {
+    json->barred = calloc((size_t)json->vocabulary->size + 1, sizeof *json->barred);
+    if (!json->barred)
+        return status_no_memory("a tokenizer", json->vocabulary->size);
+    for (int64_t i = 0; i < json->added.count; i++)
+        if (json->added.list[i].special && json->added.list[i].id < json->vocabulary->size)
+            json->barred[json->added.list[i].id] = true;
+    return STATUS_OK;
+}
+
+static enum status read_parts(struct tokenizer_json *json, const json_t *root, enum added_ids ids) {
     const char *file = json->file, *version = "1.0";
     TRY(json_text(file, root, "version", false, &version));
     if (strcmp(version, "1.0") != 0)
         return status_fail(file, "version", "found \"%s\", expected \"1.0\"; %s", version,
                            published);
-    TRY(within(file, "model", bpe_model_read(file, json_object_get(root, "model"), &json->model)));
+    TRY(within(file, "model", read_model(json, json_object_get(root, "model"))));
     TRY(within(file, "normalizer",
                normalizer_open(file, json_object_get(root, "normalizer"), &json->normalizer)));
     TRY(within(
         file, "pre_tokenizer",
         pretokenizer_open(file, json_object_get(root, "pre_tokenizer"), &json->pretokenizer)));
     TRY(within(file, "added_tokens",
-               added_tokens_read(file, json_object_get(root, "added_tokens"),
-                                 &json->model.vocabulary, json->normalizer, &json->added)));
+               added_tokens_read(file, json_object_get(root, "added_tokens"), json->vocabulary, ids,
+                                 json->normalizer, &json->added)));
     TRY(within(file, "decoder",
                decode_steps_open(file, json_object_get(root, "decoder"), &json->decoder)));
     const json_t *processor = json_object_get(root, "post_processor");
     if (processor && !json_is_null(processor))
         TRY(within(file, "post_processor", read_processor(json, processor, 0)));
-    json->size = json->model.vocabulary.size;
+    json->size = json->vocabulary->size;
     for (int64_t i = 0; i < json->added.count; i++)
         if (json->added.list[i].id >= json->size)
             json->size = json->added.list[i].id + 1;
     if (json->size == 0)
         return status_fail(file, "model.vocab", "found no token, expected some; %s", published);
-    return STATUS_OK;
+    return bar_specials(json);
 }
 
-enum status tokenizer_json_parse(const char *file, const char *text, int64_t len,
-                                 struct tokenizer_json **json) {
-    json_t *root = NULL;
-    *json = NULL;
-    TRY(json_parse_object(file, text, len, &root));
+enum status tokenizer_json_read(const char *file, const json_t *root, enum added_ids ids,
+                                struct tokenizer_json **json) {
     enum status status = STATUS_OK;
     *json = calloc(1, sizeof **json);
     if (*json)
@@ -172,9 +195,18 @@ enum status tokenizer_json_parse(const char *file, const char *text, int64_t len
     if (!*json || !(*json)->file)
         status = status_no_memory("a tokenizer", (long long)sizeof **json);
     if (status == STATUS_OK)
-        status = read_parts(*json, root);
+        status = read_parts(*json, root, ids);
     if (status != STATUS_OK)
         tokenizer_json_close(json);
+    return status;
+}
+
+enum status tokenizer_json_parse(const char *file, const char *text, int64_t len,
+                                 struct tokenizer_json **json) {
+    json_t *root = NULL;
+    *json = NULL;
+    TRY(json_parse_object(file, text, len, &root));
+    enum status status = tokenizer_json_read(file, root, ADDED_IDS_NEXT, json);
     json_decref(root);
     return status;
 }
@@ -184,7 +216,9 @@ void tokenizer_json_close(struct tokenizer_json **json) {
         return;
     normalizer_close(&(*json)->normalizer);
     pretokenizer_close(&(*json)->pretokenizer);
-    bpe_model_close(&(*json)->model);
+    bpe_model_close(&(*json)->bpe);
+    unigram_model_close(&(*json)->unigram);
+    free((*json)->barred);
     added_tokens_close(&(*json)->added);
     decode_steps_close(&(*json)->decoder);
     free((*json)->file);
@@ -197,15 +231,16 @@ int64_t tokenizer_json_size(const struct tokenizer_json *json) {
 }
 
 const char *tokenizer_json_kind(const struct tokenizer_json *json) {
+    if (json->is_unigram)
+        return "Unigram";
     if (pretokenizer_is_byte_level(json->pretokenizer))
-        return "tokenizer.json, byte-level BPE";
-    return json->model.byte_fallback ? "tokenizer.json, BPE with byte fallback"
-                                     : "tokenizer.json, BPE";
+        return "byte-level BPE";
+    return json->bpe.byte_fallback ? "BPE with byte fallback" : "BPE";
 }
 
 int32_t tokenizer_json_find(const struct tokenizer_json *json, const char *text, int64_t len) {
     const struct added_token *token = added_tokens_find(&json->added, text, len);
-    return token ? token->id : vocabulary_find(&json->model.vocabulary, text, len);
+    return token ? token->id : vocabulary_find(json->vocabulary, text, len);
 }
 
 bool tokenizer_json_template(const struct tokenizer_json *json, struct token_ids *front,
@@ -218,38 +253,45 @@ bool tokenizer_json_template(const struct tokenizer_json *json, struct token_ids
 
 /* -- encoding and decoding --------------------------------------------------------------------- */
 
-static enum status encode_pieces(const struct tokenizer_json *json, const struct pieces *pieces,
-                                 int64_t text_len, struct token_list *out) {
+static enum status encode_pieces(const struct tokenizer_json *json, const bool *barred,
+                                 const struct pieces *pieces, int64_t text_len,
+                                 struct token_list *out) {
     struct bpe_word word = {0};
+    struct unigram_path path = {0};
     enum status status = STATUS_OK;
     for (int64_t i = 0; i < pieces->count && status == STATUS_OK; i++) {
         const struct piece *piece = &pieces->list[i];
+        const char *text = pieces->text + piece->begin;
         const int64_t *origin = pieces->origin + piece->begin;
+        int64_t len = piece->end - piece->begin;
         if (piece->id >= 0)
             status =
                 token_list_put(out, piece->id, piece->begin < pieces->len ? *origin : text_len);
+        else if (json->is_unigram)
+            status = unigram_model_encode(&json->unigram, barred, text, origin, len, &path, out);
         else
-            status = bpe_model_encode(&json->model, pieces->text + piece->begin, origin,
-                                      piece->end - piece->begin, &word, out);
+            status = bpe_model_encode(&json->bpe, barred, text, origin, len, &word, out);
     }
     bpe_word_close(&word);
+    unigram_path_close(&path);
     return status;
 }
 
 enum status tokenizer_json_encode(const struct tokenizer_json *json, const char *text, int64_t len,
-                                  struct token_list *out) {
+                                  const struct encode_rules *rules, struct token_list *out) {
+    const bool *barred = rules->specials && rules->plain_count == 0 ? NULL : json->barred;
     struct pieces pieces;
     enum status status = pieces_open(text, len, &pieces);
     if (status == STATUS_OK)
-        status = added_tokens_cut(&json->added, &json->added.raw, &pieces);
+        status = added_tokens_cut(&json->added, false, rules, &pieces);
     if (status == STATUS_OK)
         status = normalizer_apply(json->normalizer, &pieces);
     if (status == STATUS_OK)
-        status = added_tokens_cut(&json->added, &json->added.normalized, &pieces);
+        status = added_tokens_cut(&json->added, true, rules, &pieces);
     if (status == STATUS_OK)
         status = pretokenizer_apply(json->pretokenizer, &pieces);
     if (status == STATUS_OK)
-        status = encode_pieces(json, &pieces, len, out);
+        status = encode_pieces(json, barred, &pieces, len, out);
     pieces_close(&pieces);
     return status;
 }
@@ -262,7 +304,7 @@ const char *tokenizer_json_text(const struct tokenizer_json *json, int64_t id, i
     const struct added_token *token = added_tokens_get(&json->added, id);
     *len = 0;
     if (!token)
-        return vocabulary_text(&json->model.vocabulary, id, len);
+        return vocabulary_text(json->vocabulary, id, len);
     if (token->special)
         return NULL;
     *len = token->shown_len;

@@ -1,7 +1,9 @@
-/* tokenizer.json, as the Hugging Face tokenizers library writes it. */
+/* tokenizer.json, as the Hugging Face tokenizers library writes it; other files are brought into
+ * its form. */
 #ifndef QUIRE_LAUNCH_TOKENIZER_JSON_H
 #define QUIRE_LAUNCH_TOKENIZER_JSON_H
 
+#include "launch/tokenizer_added.h"
 #include "launch/tokenizer_decode.h"
 #include "launch/tokenizer_pieces.h"
 
@@ -11,6 +13,9 @@ struct tokenizer_json; /* opaque, immutable */
  * of any part that is not known. */
 enum status tokenizer_json_parse(const char *file, const char *text, int64_t len,
                                  struct tokenizer_json **json);
+/* The same from a tree in that form; which ids the added tokens have is said by `ids`. */
+enum status tokenizer_json_read(const char *file, const json_t *root, enum added_ids ids,
+                                struct tokenizer_json **json);
 void tokenizer_json_close(struct tokenizer_json **json);
 
 /* One more than the largest id; a few words on the kind (static). */
@@ -34,7 +39,7 @@ bool tokenizer_json_template(const struct tokenizer_json *json, struct token_ids
 
 /* Appends the tokens of a text [len bytes, valid UTF-8], without the template's. */
 enum status tokenizer_json_encode(const struct tokenizer_json *json, const char *text, int64_t len,
-                                  struct token_list *out);
+                                  const struct encode_rules *rules, struct token_list *out);
 
 /* For decoding: the steps, and the string that they take for an id (borrowed), NULL for a special
  * token and for ids without a token. */

@@ -3,9 +3,6 @@
 #include "partition/json.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define CONFIG_BYTES_MAX (INT64_C(1) << 24)
 
 /* One side of a text. */
 struct side {
@@ -76,9 +73,10 @@ static enum status read_class(const char *path, const json_t *config, bool *is_l
     return STATUS_OK;
 }
 
-static enum status settle(const char *path, const json_t *config, const struct tokenizer_json *json,
-                          const struct sentencepiece *sentencepiece, struct specials *front,
-                          struct specials *back) {
+enum status specials_settle(const char *path, const json_t *config,
+                            const struct tokenizer_json *json,
+                            const struct sentencepiece *sentencepiece, struct specials *front,
+                            struct specials *back) {
     struct side bos = {.flag = "add_bos_token",
                        .token_key = "bos_token",
                        .content_key = "bos_token.content",
@@ -105,21 +103,4 @@ static enum status settle(const char *path, const json_t *config, const struct t
     }
     TRY(side_settle(path, &bos, find(json, sentencepiece, bos.token), is_llama, front));
     return side_settle(path, &eos, find(json, sentencepiece, eos.token), is_llama, back);
-}
-
-enum status specials_read(const char *dir, const struct tokenizer_json *json,
-                          const struct sentencepiece *sentencepiece, struct specials *front,
-                          struct specials *back) {
-    char *path;
-    struct stat info;
-    json_t *config = NULL;
-    enum status status = STATUS_OK;
-    TRY(file_join(dir, "tokenizer_config.json", &path));
-    if (stat(path, &info) == 0)
-        status = json_read(path, CONFIG_BYTES_MAX, &config);
-    if (status == STATUS_OK)
-        status = settle(path, config, json, sentencepiece, front, back);
-    json_decref(config);
-    free(path);
-    return status;
 }

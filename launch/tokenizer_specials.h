@@ -11,10 +11,12 @@ struct specials {
     int64_t count;
 };
 
-/* One of the two kinds of tokenizer, the other NULL. The rules stand in tokenizer.h. Errors: a file
- * that is broken, a token that is wanted and that the tokenizer does not have. */
-enum status specials_read(const char *dir, const struct tokenizer_json *json,
-                          const struct sentencepiece *sentencepiece, struct specials *front,
-                          struct specials *back);
+/* One of the two kinds of tokenizer, the other NULL. config: tokenizer_config.json, read from
+ * `path`, or NULL. The rules stand in tokenizer.h. Errors: a field that is broken, a token that is
+ * wanted and that the tokenizer does not have. */
+enum status specials_settle(const char *path, const json_t *config,
+                            const struct tokenizer_json *json,
+                            const struct sentencepiece *sentencepiece, struct specials *front,
+                            struct specials *back);
 
 #endif

@@ -81,7 +81,7 @@ START_TEST(test_what_is_not_known_is_refused_by_name) {
     static const char *const cases[][3] = {
         {"model", "5", "tokenizer.json: model: found 5"},
         {"model", "null", "tokenizer.json: model: found n"},
-        {"model.type", "\"Unigram\"", "model.type: found \"Unigram\", expected \"BPE\""},
+        {"model.type", "\"WordPiece\"", "model.type: found \"WordPiece\", expected \"BPE\""},
         {"model.type", "\"WordPiece\"", "model.type: found \"WordPiece\", expected \"BPE\""},
         {"model.vocab", "[]", "model.vocab: found a list"},
         {"model.vocab", "{}", "model.merges: found a merge"},
@@ -213,8 +213,7 @@ START_TEST(test_models_that_lie_are_refused) {
         size_t len;
         const char *message;
     } cases[] = {
-        {"\x12\x02\x18\x01", 4, "trainer_spec.model_type: found UNIGRAM, expected BPE"},
-        {"\x12\x02\x18\x03", 4, "trainer_spec.model_type: found WORD, expected BPE"},
+        {"\x12\x02\x18\x03", 4, "trainer_spec.model_type: found WORD, expected BPE or UNIGRAM"},
         {"\x12\x02\x18\x04", 4, "trainer_spec.model_type: found CHAR, expected BPE"},
         {"\x12\x02\x18\x63", 4, "trainer_spec.model_type: found an unknown type"},
         {"\x12\x03\x98\x02\x00", 5, "of type BYTE, expected"},
