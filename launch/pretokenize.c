@@ -54,15 +54,21 @@ static enum status choose(const char *file, const char *field, const char *name,
                        name, names[0]);
 }
 
-static enum status read_split(struct pretokenizer *p, const char *file, const json_t *json) {
+static enum status read_behavior(const char *file, const json_t *json, bool required,
+                                 enum behavior *behavior) {
     static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious",
                                         "MergedWithNext", "Contiguous"};
-    struct step step = {.kind = SPLIT};
-    const char *name = NULL;
+    const char *name = "Isolated";
     int chosen;
-    TRY(json_text(file, json, "behavior", true, &name));
+    TRY(json_text(file, json, "behavior", required, &name));
     TRY(choose(file, "behavior", name, names, 5, &chosen));
-    step.behavior = (enum behavior)chosen;
+    *behavior = (enum behavior)chosen;
+    return STATUS_OK;
+}
+
+static enum status read_split(struct pretokenizer *p, const char *file, const json_t *json) {
+    struct step step = {.kind = SPLIT};
+    TRY(read_behavior(file, json, true, &step.behavior));
     TRY(json_bool(file, json, "invert", false, &step.invert));
     TRY(pattern_open(file, "pattern", json_object_get(json, "pattern"), &step.pattern));
     return add(p, step);
@@ -118,6 +124,31 @@ static enum status read_digits(struct pretokenizer *p, const char *file, const j
                                 .character = -1});
 }
 
+/* Words, and runs of what is neither word nor white space; the rest goes. */
+static enum status read_whitespace(struct pretokenizer *p, const char *file, const json_t *json) {
+    static const char words[] = "\\w+|[^\\w\\s]+";
+    struct step step = {.kind = SPLIT, .behavior = REMOVED, .invert = true};
+    (void)json;
+    TRY(pattern_open_regex(file, "pattern", words, (int64_t)strlen(words), &step.pattern));
+    return add(p, step);
+}
+
+static enum status read_whitespace_split(struct pretokenizer *p, const char *file,
+                                         const json_t *json) {
+    struct step step = {.kind = SPLIT, .behavior = REMOVED};
+    (void)json;
+    TRY(pattern_open_regex(file, "pattern", "\\s", 2, &step.pattern));
+    return add(p, step);
+}
+
+static enum status read_punctuation(struct pretokenizer *p, const char *file, const json_t *json) {
+    static const char marks[] = "[\\p{P}!-/:-@\\[-`{-~]";
+    struct step step = {.kind = SPLIT};
+    TRY(read_behavior(file, json, false, &step.behavior));
+    TRY(pattern_open_regex(file, "pattern", marks, (int64_t)strlen(marks), &step.pattern));
+    return add(p, step);
+}
+
 static enum status read_part(void *owner, const char *file, const char *type, const json_t *json,
                              bool *taken) {
     static const struct {
@@ -126,7 +157,10 @@ static enum status read_part(void *owner, const char *file, const char *type, co
     } kinds[] = {{"Split", read_split},
                  {"ByteLevel", read_byte_level},
                  {"Metaspace", read_metaspace},
-                 {"Digits", read_digits}};
+                 {"Digits", read_digits},
+                 {"Whitespace", read_whitespace},
+                 {"WhitespaceSplit", read_whitespace_split},
+                 {"Punctuation", read_punctuation}};
     for (int i = 0; i < (int)(sizeof kinds / sizeof *kinds); i++)
         if (!strcmp(type, kinds[i].name))
             return kinds[i].read(owner, file, json);
@@ -135,7 +169,9 @@ static enum status read_part(void *owner, const char *file, const char *type, co
 }
 
 static const struct part_reader reader = {
-    .list = "pretokenizers", .known = "Split, ByteLevel, Metaspace or Digits", .read = read_part};
+    .list = "pretokenizers",
+    .known = "Split, ByteLevel, Metaspace, Digits, Whitespace, WhitespaceSplit or Punctuation",
+    .read = read_part};
 
 enum status pretokenizer_open(const char *file, const json_t *json,
                               struct pretokenizer **pretokenizer) {

@@ -1,5 +1,6 @@
 /* The pre_tokenizer of tokenizer.json: cuts a text into pieces, within which alone symbols are
- * joined. Knows Sequence, Split, ByteLevel, Metaspace and Digits. */
+ * joined. Knows Sequence, Split, ByteLevel, Metaspace, Digits, Whitespace,
+ * WhitespaceSplit and Punctuation. */
 #ifndef QUIRE_LAUNCH_PRETOKENIZE_H
 #define QUIRE_LAUNCH_PRETOKENIZE_H
 

@@ -156,28 +156,27 @@ static enum status mark_borders(struct sentencepiece *model) {
     return STATUS_OK;
 }
 
-/* unigram_model.cc: what the best path adds up. A symbol that users define is worth next to nothing
- * less than zero, whatever its length, and an unknown character ten less than the worst piece. */
-#define SYMBOL_PENALTY 0.1
+/* unigram_model.cc of SentencePiece 0.2.3: what the best path adds up, all in 32 bits. A symbol
+ * that users define is worth more the longer it is, so that it is taken, and an unknown character
+ * ten less than the worst piece. */
+#define SYMBOL_BONUS 0.1f
 #define UNKNOWN_PENALTY 10.0f
 
 static enum status build_unigram(struct sentencepiece *model) {
-    float least = FLT_MAX, most = FLT_MIN;
+    float least = FLT_MAX;
     int64_t count = model->vocabulary.count;
     model->path_scores = malloc((size_t)count * sizeof *model->path_scores);
     if (!model->path_scores)
         return status_no_memory("a tokenizer", count * (long long)sizeof(double));
     for (int64_t id = 0; id < count; id++)
-        if (model->types[id] == SENTENCEPIECE_NORMAL) {
-            least = model->scores[id] < least ? model->scores[id] : least;
-            most = model->scores[id] > most ? model->scores[id] : most;
-        }
+        if (model->types[id] == SENTENCEPIECE_NORMAL && model->scores[id] < least)
+            least = model->scores[id];
     for (int32_t id = 0; id < (int32_t)count; id++) {
         int64_t len;
         const char *piece = vocabulary_text(&model->vocabulary, id, &len);
         bool is_symbol = model->types[id] == SENTENCEPIECE_USER_DEFINED;
         model->path_scores[id] =
-            is_symbol ? (double)((float)len * most) - SYMBOL_PENALTY : (double)model->scores[id];
+            (double)(is_symbol ? (float)len * SYMBOL_BONUS - SYMBOL_BONUS : model->scores[id]);
         if (is_symbol || model->types[id] == SENTENCEPIECE_NORMAL)
             TRY(trie_add(&model->unigram.trie, piece, len, id));
     }

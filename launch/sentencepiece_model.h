@@ -76,6 +76,9 @@ void charsmap_close(struct charsmap *charsmap);
 const char *charsmap_find(const struct charsmap *charsmap, const char *text, int64_t len,
                           int64_t *used);
 
+/* The replacement of the shortest prefix that has one; NULL when none has. */
+const char *charsmap_first(const struct charsmap *charsmap, const char *text, int64_t len);
+
 /* Appends the text as the pieces spell it; origins count from `base`. has_prefix: the space in
  * front is added where the model asks for it. */
 enum status sentencepiece_normalize(const struct sentencepiece *model, const char *text,

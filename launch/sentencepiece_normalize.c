@@ -53,14 +53,15 @@ static uint32_t unit_offset(uint32_t unit) {
     return unit >> 10 << ((unit & UINT32_C(1) << 9) >> 6);
 }
 
-const char *charsmap_find(const struct charsmap *charsmap, const char *text, int64_t len,
-                          int64_t *used) {
+/* The replacement of the longest prefix among the `most` shortest ones that have one. */
+static const char *find_among(const struct charsmap *charsmap, const char *text, int64_t len,
+                              int64_t most, int64_t *used) {
     const char *found = NULL;
     *used = 0;
     if (charsmap->unit_count == 0)
         return NULL;
     int64_t node = unit_offset(charsmap->units[0]);
-    for (int64_t i = 0, rules = 0; i < len && rules < RULES_MAX; i++) {
+    for (int64_t i = 0, rules = 0; i < len && rules < most; i++) {
         unsigned char byte = (unsigned char)text[i];
         node ^= byte;
         if (node >= charsmap->unit_count || unit_label(charsmap->units[node]) != byte)
@@ -79,6 +80,16 @@ const char *charsmap_find(const struct charsmap *charsmap, const char *text, int
         *used = i + 1;
     }
     return found;
+}
+
+const char *charsmap_find(const struct charsmap *charsmap, const char *text, int64_t len,
+                          int64_t *used) {
+    return find_among(charsmap, text, len, RULES_MAX, used);
+}
+
+const char *charsmap_first(const struct charsmap *charsmap, const char *text, int64_t len) {
+    int64_t used;
+    return find_among(charsmap, text, len, 1, &used);
 }
 
 /* -- a text ------------------------------------------------------------------------------------ */

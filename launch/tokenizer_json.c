@@ -303,8 +303,12 @@ const struct decode_steps *tokenizer_json_decoder(const struct tokenizer_json *j
 const char *tokenizer_json_text(const struct tokenizer_json *json, int64_t id, int64_t *len) {
     const struct added_token *token = added_tokens_get(&json->added, id);
     *len = 0;
-    if (!token)
-        return vocabulary_text(json->vocabulary, id, len);
+    if (!token) {
+        /* Of a string with two ids only one is the added token's; it is special by either. */
+        const char *text = vocabulary_text(json->vocabulary, id, len);
+        token = text ? added_tokens_find(&json->added, text, *len) : NULL;
+        return token && token->special ? NULL : text;
+    }
     if (token->special)
         return NULL;
     *len = token->shown_len;

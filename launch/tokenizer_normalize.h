@@ -1,5 +1,5 @@
 /* The normalizer of tokenizer.json: rewrites a text before it is cut. Knows Sequence, Prepend,
- * Replace, Strip, Lowercase, NFC, NFD, NFKC and NFKD. */
+ * Replace, Strip, Lowercase, NFC, NFD, NFKC, NFKD, Nmt and Precompiled. */
 #ifndef QUIRE_LAUNCH_TOKENIZER_NORMALIZE_H
 #define QUIRE_LAUNCH_TOKENIZER_NORMALIZE_H
 

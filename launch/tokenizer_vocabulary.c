@@ -58,8 +58,8 @@ static enum status grow_slots(struct vocabulary *vocabulary) {
     return STATUS_OK;
 }
 
-enum status vocabulary_add(struct vocabulary *vocabulary, const char *file, const char *field,
-                           const char *text, int64_t len, int64_t id) {
+static enum status add(struct vocabulary *vocabulary, const char *file, const char *field,
+                       const char *text, int64_t len, int64_t id, bool again) {
     if (id < 0 || id >= VOCABULARY_ID_LIMIT)
         return status_fail(file, field,
                            "found id %lld of \"%.*s\", expected 0 to %lld; "
@@ -68,7 +68,7 @@ enum status vocabulary_add(struct vocabulary *vocabulary, const char *file, cons
                            (long long)VOCABULARY_ID_LIMIT - 1);
     TRY(grow_slots(vocabulary));
     int64_t slot = slot_of(vocabulary, text, len);
-    if (vocabulary->slots[slot] >= 0)
+    if (vocabulary->slots[slot] >= 0 && !again)
         return status_fail(file, field,
                            "found \"%.*s\" twice, expected each piece once; "
                            "restore the file as it was published",
@@ -90,6 +90,16 @@ enum status vocabulary_add(struct vocabulary *vocabulary, const char *file, cons
     vocabulary->slots[slot] = (int32_t)id;
     vocabulary->count++;
     return STATUS_OK;
+}
+
+enum status vocabulary_add(struct vocabulary *vocabulary, const char *file, const char *field,
+                           const char *text, int64_t len, int64_t id) {
+    return add(vocabulary, file, field, text, len, id, false);
+}
+
+enum status vocabulary_add_last(struct vocabulary *vocabulary, const char *file, const char *field,
+                                const char *text, int64_t len, int64_t id) {
+    return add(vocabulary, file, field, text, len, id, true);
 }
 
 int32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, int64_t len) {

@@ -29,6 +29,10 @@ void vocabulary_close(struct vocabulary *vocabulary);
 enum status vocabulary_add(struct vocabulary *vocabulary, const char *file, const char *field,
                            const char *text, int64_t len, int64_t id);
 
+/* The same, but a string that has an id may get another one: the last is found, each names it. */
+enum status vocabulary_add_last(struct vocabulary *vocabulary, const char *file, const char *field,
+                                const char *text, int64_t len, int64_t id);
+
 /* The id of a string, -1 when it has none. */
 int32_t vocabulary_find(const struct vocabulary *vocabulary, const char *text, int64_t len);
 

@@ -14,9 +14,11 @@ void unigram_path_close(struct unigram_path *path) {
 static void offer(const struct unigram *unigram, struct unigram_path *path, int64_t begin,
                   int64_t end, int32_t id, double sum) {
     struct unigram_node *node = &path->nodes[end];
+    if (unigram->in_floats)
+        sum = (double)(float)sum;
     if (node->len && !(sum > node->score))
         return;
-    node->score = unigram->in_floats ? (double)(float)sum : sum;
+    node->score = sum;
     node->len = (int32_t)(end - begin);
     node->id = id;
 }
@@ -55,11 +57,9 @@ enum status unigram_run(const struct unigram *unigram, const bool *barred, const
             offer(unigram, path, begin, end, id, before + unigram->scores[id]);
             has_single = has_single || end - begin == length;
         }
-        double sum = before + unigram->unknown_score;
-        if (unigram->in_floats)
-            sum = (double)(float)sum;
         if (!has_single)
-            offer(unigram, path, begin, begin + length, unigram->unknown, sum);
+            offer(unigram, path, begin, begin + length, unigram->unknown,
+                  before + unigram->unknown_score);
     }
     turn_round(path, len);
     return STATUS_OK;

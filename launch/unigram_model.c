@@ -5,11 +5,37 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char published[] = "restore the file as it was published";
 
 /* What a character without a piece is worth less than the worst piece (unigram/model.rs). */
 #define UNKNOWN_PENALTY 10.0
+
+/* The library reads a decimal as its digits, a whole number, times or over a power of ten, which
+ * may be off by one in the last place, and that decides between pieces that are worth the same.
+ * This takes the shortest decimal of a number, as files have it, and does the same. */
+static double as_the_library_reads(double number) {
+    char text[40], power[16];
+    int precision = 0, places = 0;
+    int64_t digits = 0;
+    do
+        snprintf(text, sizeof text, "%.*e", precision, number);
+    while (strtod(text, NULL) != number && ++precision < 17);
+    const char *end = strchr(text, 'e'), *point = strchr(text, '.');
+    for (const char *c = text; c < end; c++)
+        if (*c >= '0' && *c <= '9') {
+            digits = digits * 10 + (*c - '0');
+            places += point && c > point;
+        }
+    int exponent = atoi(end + 1) - places;
+    snprintf(power, sizeof power, "1e%d", abs(exponent));
+    double scale = strtod(power, NULL), value = (double)digits;
+    if (!isfinite(scale))
+        return number;
+    value = exponent < 0 ? value / scale : value * scale;
+    return number < 0 ? -value : value;
+}
 
 static enum status read_piece(struct unigram_model *model, const json_t *item, int64_t id) {
     const json_t *piece = json_array_get(item, 0), *score = json_array_get(item, 1);
@@ -21,10 +47,11 @@ static enum status read_piece(struct unigram_model *model, const json_t *item, i
                            json_words(item).text, (long long)id, published);
     const char *text = json_string_value(piece);
     int64_t len = (int64_t)json_string_length(piece);
-    TRY(vocabulary_add(&model->vocabulary, model->file, "vocab", text, len, id));
+    /* Files that the library itself has trained may hold the unknown token twice. */
+    TRY(vocabulary_add_last(&model->vocabulary, model->file, "vocab", text, len, id));
     if (len)
         TRY(trie_add(&model->unigram.trie, text, len, (int32_t)id));
-    model->scores[id] = value;
+    model->scores[id] = as_the_library_reads(value);
     return STATUS_OK;
 }
 

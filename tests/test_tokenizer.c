@@ -305,7 +305,25 @@ START_TEST(test_sentencepiece_tokens_are_the_references) {
         struct path path = path_of("%s/tests/fixtures/tokenizer/%s.model", QUIRE_SOURCE_DIR, name);
         struct opened opened = open_file(path.text);
         check_texts(opened.tokenizer, json_object_get(root, "texts"), expected, name);
-        ck_assert_str_eq(tokenizer_kind(opened.tokenizer), "tokenizer.model, SentencePiece BPE");
+        ck_assert_str_eq(tokenizer_kind(opened.tokenizer),
+                         strstr(name, "unigram") ? "tokenizer.model, SentencePiece Unigram"
+                                                 : "tokenizer.model, SentencePiece BPE");
+        close_dir(&opened);
+    }
+    json_decref(root);
+}
+END_TEST
+
+START_TEST(test_unigram_tokens_are_the_references) {
+    json_t *root = load_json(fixture("fixtures/tokenizer/unigram.json").text);
+    const json_t *tokenizers = json_object_get(root, "tokenizers"), *one;
+    size_t i;
+    ck_assert_uint_ge(json_array_size(tokenizers), 4);
+    json_array_foreach(tokenizers, i, one) {
+        struct opened opened = open_json(json_object_get(one, "tokenizer"));
+        check_texts(opened.tokenizer, json_object_get(root, "texts"), one,
+                    json_string_value(json_object_get(one, "name")));
+        ck_assert_str_eq(tokenizer_kind(opened.tokenizer), "tokenizer.json, Unigram");
         close_dir(&opened);
     }
     json_decref(root);
@@ -332,6 +350,11 @@ static void check_vectors(const struct tokenizer *tokenizer, const char *name) {
         ck_assert_ptr_nonnull(line);
         int64_t len = end ? end - text : (int64_t)strlen(text);
         struct tokens tokens = encode(tokenizer, text, len);
+        int64_t back_len;
+        char *back = decode(tokenizer, tokens.ids, tokens.count, &back_len);
+        ck_assert_msg(back_len == len && !memcmp(back, text, (size_t)len), "%s, text %d: %s", name,
+                      checked, back);
+        free(back);
         for (int64_t i = 0; i < tokens.count; i++) {
             long id = strtol(line, &line, 10);
             ck_assert_msg(id == tokens.ids[i], "%s, text %d: token %lld is %d, expected %ld", name,
@@ -347,16 +370,22 @@ static void check_vectors(const struct tokenizer *tokenizer, const char *name) {
 }
 
 START_TEST(test_llama_cpp_agrees) {
-    static const char *const files[][2] = {{"vocab/llama-2/tokenizer.json", "llama-spm"},
-                                           {"vocab/llama-2/tokenizer.model", "llama-spm"},
-                                           {"vocab/qwen2/tokenizer.json", "qwen2"}};
+    static const char *const files[][2] = {
+        {"vocab/llama-2/tokenizer.json", "llama-spm"},
+        {"vocab/llama-2/tokenizer.model", "llama-spm"},
+        {"vocab/llama.cpp/ggml-vocab-llama-spm.gguf", "llama-spm"},
+        {"vocab/llama.cpp/ggml-vocab-phi-3.gguf", "phi-3"},
+        {"vocab/llama.cpp/ggml-vocab-gpt-2.gguf", "gpt-2"},
+        {"vocab/qwen2/tokenizer.json", "qwen2"},
+        {"vocab/llama-3.2", "llama-bpe"}};
     struct opened opened;
     struct path path;
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < (int)(sizeof files / sizeof *files); i++)
         if (shared(files[i][0], &path)) {
-            opened = open_file(path.text);
-            check_vectors(opened.tokenizer, files[i][1]);
-            close_dir(&opened);
+            struct tokenizer *tokenizer;
+            ck_assert_msg(tokenizer_open(path.text, &tokenizer) == STATUS_OK, "%s", status_text());
+            check_vectors(tokenizer, files[i][1]);
+            tokenizer_close(&tokenizer);
         }
     if (open_llama3(&opened)) {
         check_vectors(opened.tokenizer, "llama-bpe");
@@ -537,6 +566,7 @@ int main(void) {
                                        test_shared_vocabularies_tokens_are_the_references,
                                        test_other_parts_tokens_are_the_references,
                                        test_sentencepiece_tokens_are_the_references,
+                                       test_unigram_tokens_are_the_references,
                                        test_llama_cpp_agrees,
                                        test_mistral_says_hello,
                                        NULL};
