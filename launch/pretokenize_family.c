@@ -27,7 +27,7 @@ static const char *const standard[] = {
     "[0-9][0-9][0-9]", NULL};
 
 /* Names of llama.cpp's llama-vocab.cpp; what they mean, from the models' tokenizer.json. */
-static const struct family families[] = {
+static const struct pretokenize_family families[] = {
     {.name = "default", .patterns = standard},
     {.name = "gpt-2", .patterns = gpt2},
     {.name = "phi-2", .patterns = gpt2},
@@ -51,14 +51,14 @@ static const struct family families[] = {
 };
 enum { FAMILIES = sizeof families / sizeof *families };
 
-const struct family *family_find(const char *name) {
+const struct pretokenize_family *pretokenize_family_find(const char *name) {
     for (int i = 0; i < FAMILIES; i++)
         if (!strcmp(families[i].name, name))
             return &families[i];
     return NULL;
 }
 
-const char *family_names(void) {
+const char *pretokenize_family_names(void) {
     static char names[512];
     size_t len = 0;
     for (int i = 0; i < FAMILIES && len < sizeof names; i++)
@@ -67,7 +67,7 @@ const char *family_names(void) {
     return names;
 }
 
-json_t *family_json(const struct family *family) {
+json_t *pretokenize_family_json(const struct pretokenize_family *family) {
     json_t *steps = json_array();
     if (family->digits_alone)
         json_array_append_new(steps,

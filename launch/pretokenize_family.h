@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-struct family {
+struct pretokenize_family {
     const char *name;
     const char *const *patterns; /* NULL-ended: each splits what those before it left whole */
     bool digits_alone;           /* before that, every digit is a piece of its own */
@@ -18,12 +18,12 @@ struct family {
 };
 
 /* NULL for a name that is not known; static. */
-const struct family *family_find(const char *name);
+const struct pretokenize_family *pretokenize_family_find(const char *name);
 /* The names that are known, with commas between. */
-const char *family_names(void);
+const char *pretokenize_family_names(void);
 
 /* A tokenizer.json without model and added tokens: normalizer, pre_tokenizer and decoder. NULL when
  * there is no memory; owned by the caller. */
-json_t *family_json(const struct family *family);
+json_t *pretokenize_family_json(const struct pretokenize_family *family);
 
 #endif

@@ -160,20 +160,22 @@ static enum status read_sentencepiece(const struct source *source, bool is_unigr
 
 /* How texts are cut: tokenizer.ggml.pre; files from before that key say it by their architecture.
  */
-static enum status read_family(const struct source *source, const struct family **family) {
+static enum status read_family(const struct source *source,
+                               const struct pretokenize_family **family) {
     static const char *const older[][2] = {
         {"gpt2", "gpt-2"}, {"phi2", "phi-2"}, {"qwen2", "qwen2"}, {"qwen2moe", "qwen2"}};
     const char *name = NULL;
     TRY(gguf_text(source->gguf, "tokenizer.ggml.pre", false, &name));
     for (int i = 0; !name && i < 4; i++)
         if (!strcmp(source->architecture, older[i][0]))
-            *family = family_find(older[i][1]);
+            *family = pretokenize_family_find(older[i][1]);
     if (name)
-        *family = family_find(name);
+        *family = pretokenize_family_find(name);
     if (!*family)
         return status_fail(source->path, "tokenizer.ggml.pre",
                            "found %s%s%s, expected one of %s; %s", name ? "\"" : "",
-                           name ? name : "nothing", name ? "\"" : "", family_names(), convert);
+                           name ? name : "nothing", name ? "\"" : "", pretokenize_family_names(),
+                           convert);
     return STATUS_OK;
 }
 
@@ -209,10 +211,10 @@ static enum status put_merges(const struct source *source, json_t *list) {
 
 static enum status read_bpe(const struct source *source, struct tokenizer *tokenizer,
                             bool *adds_bos) {
-    const struct family *family = NULL;
+    const struct pretokenize_family *family = NULL;
     TRY(read_family(source, &family));
     json_t *vocabulary = json_object(), *merges = json_array(), *list = json_array();
-    json_t *root = family_json(family);
+    json_t *root = pretokenize_family_json(family);
     json_object_set_new(root, "model",
                         json_pack("{s:b,s:O,s:O}", "ignore_merges", family->ignore_merges, "vocab",
                                   vocabulary, "merges", merges));

@@ -34,10 +34,11 @@ static const struct {
                     {151643, 151387, "qwen2"},
                     {128000, 280147, "llama-bpe"}};
 
-static const struct family *look_up(const struct known *list, int count, const char *name) {
+static const struct pretokenize_family *look_up(const struct known *list, int count,
+                                                const char *name) {
     for (int i = 0; name && i < count; i++)
         if (!strcmp(list[i].name, name))
-            return family_find(list[i].family);
+            return pretokenize_family_find(list[i].family);
     return NULL;
 }
 
@@ -62,7 +63,8 @@ static enum status read_model_type(const char *dir, char **type) {
 }
 
 static enum status choose_family(const char *dir, const char *vocab_path, const json_t *config,
-                                 int64_t tokens, int64_t merges, const struct family **family) {
+                                 int64_t tokens, int64_t merges,
+                                 const struct pretokenize_family **family) {
     const char *class = json_string_value(json_object_get(config, "tokenizer_class"));
     char *type;
     TRY(read_model_type(dir, &type));
@@ -71,7 +73,7 @@ static enum status choose_family(const char *dir, const char *vocab_path, const 
         *family = look_up(types, sizeof types / sizeof *types, type);
     for (size_t i = 0; !*family && i < sizeof vocabularies / sizeof *vocabularies; i++)
         if (vocabularies[i].tokens == tokens && vocabularies[i].merges == merges)
-            *family = family_find(vocabularies[i].family);
+            *family = pretokenize_family_find(vocabularies[i].family);
     free(type);
     if (*family)
         return STATUS_OK;
@@ -179,14 +181,14 @@ struct two_files {
 
 static enum status read_both(const char *dir, const json_t *config, struct two_files *files,
                              struct tokenizer *tokenizer) {
-    const struct family *family = NULL;
+    const struct pretokenize_family *family = NULL;
     TRY(json_read(files->vocab_path, FILE_BYTES_MAX, &files->vocab));
     TRY(read_merges(files->merges_path, files->merges));
     TRY(choose_family(dir, files->vocab_path, config, (int64_t)json_object_size(files->vocab),
                       (int64_t)json_array_size(files->merges), &family));
     TRY(list_added(files->vocab_path, config, files->added));
     TRY(list_named(config, files->vocab, files->added));
-    json_t *root = family_json(family);
+    json_t *root = pretokenize_family_json(family);
     json_object_set_new(root, "model",
                         json_pack("{s:b,s:O,s:O}", "ignore_merges", family->ignore_merges, "vocab",
                                   files->vocab, "merges", files->merges));

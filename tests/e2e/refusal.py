@@ -308,9 +308,9 @@ class Tokenizer(Refusal):
     def test_unknown_kind(self):
         def other(text):
             content = json.loads(text)
-            content["model"]["type"] = "Unigram"
+            content["model"]["type"] = "WordPiece"
             return json.dumps(content)
-        self.refuse(other, "Unigram")
+        self.refuse(other, "WordPiece")
 
     def test_more_tokens_than_the_model(self):
         """A prompt's token outside the model's vocabulary must not reach the embedding table."""
