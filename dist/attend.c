@@ -225,14 +225,21 @@ void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const
         tails_put_keys(s, layer, keys, values, &tables);
         return;
     }
+    if (tokens == 0)
+        return;
+    /* Groups of the cache, the first perhaps only from its middle on, times heads. */
+    int64_t lead = cache_run(&s->cache, owned_token(s, rows, part, 0), tokens);
+    int64_t groups = 1 + (tokens - lead + KV_GROUP - 1) / KV_GROUP, heads = s->cache.heads;
 #pragma omp parallel
     {
-        float scratch[2 * d];
+        float scratch[2 * KV_GROUP * d];
 #pragma omp for
-        for (int64_t n = 0; n < tokens; n++) {
+        for (int64_t i = 0; i < groups * heads; i++) {
+            int64_t group = i / heads, n = group ? lead + (group - 1) * KV_GROUP : 0;
             int64_t token = owned_token(s, rows, part, n);
-            cache_put(&s->cache, layer, token, keys + n * width, values + n * width, &tables,
-                      token - s->tokens, scratch);
+            int64_t count = cache_run(&s->cache, token, tokens - n);
+            cache_put(&s->cache, layer, token, count, i % heads, keys + n * width,
+                      values + n * width, &tables, token - s->tokens, scratch);
         }
     }
 }

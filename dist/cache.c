@@ -5,7 +5,7 @@
 #include <string.h>
 
 static size_t block_bytes(const struct cache *c) {
-    return (size_t)(c->cyclic.block * c->head_dim * kv_type_bytes(c->type));
+    return (size_t)(c->cyclic.block * kv_row_bytes(c->type, c->head_dim));
 }
 
 static size_t array_bytes(const struct cache *c, int64_t blocks) {
@@ -69,29 +69,45 @@ int64_t cache_bytes(const struct cache *c) {
                      array_bytes(c, c->blocks.values));
 }
 
-void cache_put(struct cache *c, int64_t layer, int64_t token, const float *keys,
-               const float *values, const struct rotary *tables, int64_t row, float *scratch) {
-    int64_t local = cyclic_local(c->cyclic, token);
+/* A head's rows of tokens that lie `width` apart, [count, d] together. */
+static void rows_gather(const float *from, int64_t count, int64_t width, int64_t d, float *to) {
+    for (int64_t t = 0; t < count; t++)
+        memcpy(to + t * d, from + t * width, (size_t)d * sizeof *to);
+}
+
+static void rows_rotate(const float *x, int64_t count, int64_t d, const float *cosines,
+                        const float *sines, int64_t pairs, float *out) {
+    for (int64_t t = 0; t < count; t++)
+        rope_rotate(x + t * d, cosines + t * pairs, sines + t * pairs, pairs, d, 1.0f, out + t * d);
+}
+
+int64_t cache_run(const struct cache *c, int64_t token, int64_t limit) {
+    int64_t rest = KV_GROUP - token % c->cyclic.block % KV_GROUP;
+    return limit < rest ? limit : rest;
+}
+
+void cache_put(struct cache *c, int64_t layer, int64_t token, int64_t count, int64_t head,
+               const float *keys, const float *values, const struct rotary *tables, int64_t row,
+               float *scratch) {
+    int64_t local = cyclic_local(c->cyclic, token), width = c->heads * c->head_dim;
     int64_t b = local / c->cyclic.block, slot = local % c->cyclic.block, d = c->head_dim;
     int64_t at = row * tables->pairs;
     struct plan_blocks first = c->layout[layer].first, slots = c->layout[layer].blocks;
-    float *key = scratch, *rotated = scratch + d;
-    for (int64_t head = 0; head < c->heads; head++) {
-        memcpy(key, keys + head * d, (size_t)d * sizeof *key);
-        kv_round(c->type, key, d);
-        rope_rotate(key, tables->near_cos + at, tables->near_sin + at, tables->pairs, d, 1.0f,
+    float *x = scratch, *rotated = scratch + count * d;
+    rows_gather(keys + head * d, count, width, d, x);
+    kv_round(c->type, count, d, x);
+    rows_rotate(x, count, d, tables->near_cos + at, tables->near_sin + at, tables->pairs, rotated);
+    kv_put_keys(c->type, slot_at(c, c->keys_near, first.near, slots.near, head, b), slot, count, d,
+                rotated);
+    if (slots.far) {
+        rows_rotate(x, count, d, tables->far_cos + at, tables->far_sin + at, tables->pairs,
                     rotated);
-        kv_put_key(c->type, slot_at(c, c->keys_near, first.near, slots.near, head, b), slot, d,
-                   rotated);
-        if (slots.far) {
-            rope_rotate(key, tables->far_cos + at, tables->far_sin + at, tables->pairs, d, 1.0f,
-                        rotated);
-            kv_put_key(c->type, slot_at(c, c->keys_far, first.far, slots.far, head, b), slot, d,
-                       rotated);
-        }
-        kv_put_value(c->type, slot_at(c, c->values, first.values, slots.values, head, b), slot, d,
-                     values + head * d);
+        kv_put_keys(c->type, slot_at(c, c->keys_far, first.far, slots.far, head, b), slot, count, d,
+                    rotated);
     }
+    rows_gather(values + head * d, count, width, d, x);
+    kv_put_values(c->type, slot_at(c, c->values, first.values, slots.values, head, b), slot, count,
+                  d, x);
 }
 
 struct kv_view cache_view(const struct cache *c, int64_t layer, int64_t head, int64_t tokens) {

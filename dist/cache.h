@@ -44,11 +44,17 @@ struct rotary {
     const float *far_cos, *far_sin;
 };
 
-/* Stores one token of one layer: keys, values [heads, d], unrotated; table row `row` is the
- * token's. The token must be this rank's. `scratch` [2*d] floats. Local, safe to call from threads
- * for different tokens. */
-void cache_put(struct cache *cache, int64_t layer, int64_t token, const float *keys,
-               const float *values, const struct rotary *tables, int64_t row, float *scratch);
+/* Of `limit` consecutive tokens from `token` on, those that cache_put takes at once: the rest of a
+ * group of KV_GROUP. */
+int64_t cache_run(const struct cache *cache, int64_t token, int64_t limit);
+
+/* Stores `count` consecutive tokens of one group from `token` on, for one layer and head: keys,
+ * values [count, heads * d], unrotated; table rows from `row` on are the tokens'. The tokens must
+ * be this rank's. `scratch` [2 * KV_GROUP * d] floats. Local, safe to call from threads for
+ * different groups or heads. */
+void cache_put(struct cache *cache, int64_t layer, int64_t token, int64_t count, int64_t head,
+               const float *keys, const float *values, const struct rotary *tables, int64_t row,
+               float *scratch);
 
 /* One layer and head as the attention kernels read it, `tokens` global tokens being stored. */
 struct kv_view cache_view(const struct cache *cache, int64_t layer, int64_t head, int64_t tokens);

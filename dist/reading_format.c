@@ -1,7 +1,6 @@
 #include "dist/reading_format.h"
 
 #include "dist/h5.h"
-#include "kernels/half.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -145,11 +144,11 @@ enum status reading_header_compare(const char *path, const struct reading_header
 /* -- rows -------------------------------------------------------------------------------------- */
 
 int64_t reading_row_bytes(enum kv_type type, int64_t head_dim) {
-    return head_dim * kv_type_bytes(type);
+    return kv_row_bytes(type, head_dim);
 }
 
 bool reading_kv_type(const struct reading_header *header, enum kv_type *type) {
-    for (*type = KV_F32; *type <= KV_BF16; ++*type)
+    for (*type = KV_F32; *type < KV_TYPES; ++*type)
         if (strcmp(kv_type_name(*type), header->kv) == 0)
             return true;
     return false;
@@ -157,33 +156,20 @@ bool reading_kv_type(const struct reading_header *header, enum kv_type *type) {
 
 void reading_pack(enum kv_type type, const float *rows, int64_t stride, int64_t count, int64_t d,
                   unsigned char *out) {
-    for (int64_t t = 0; t < count; t++, rows += stride, out += reading_row_bytes(type, d)) {
-        if (type == KV_F32) {
-            memcpy(out, rows, (size_t)d * sizeof *rows);
-            continue;
-        }
-        uint16_t *to = (uint16_t *)(void *)out;
-        for (int64_t i = 0; i < d; i++)
-            to[i] = bf16_from_f32(rows[i]);
-    }
+    for (int64_t t = 0; t < count; t++, rows += stride, out += reading_row_bytes(type, d))
+        kv_pack(type, d, rows, out);
 }
 
 void reading_unpack(enum kv_type type, const unsigned char *rows, int64_t count, int64_t d,
                     float *out, int64_t stride) {
-    for (int64_t t = 0; t < count; t++, out += stride, rows += reading_row_bytes(type, d)) {
-        if (type == KV_F32) {
-            memcpy(out, rows, (size_t)d * sizeof *out);
-            continue;
-        }
-        const uint16_t *from = (const uint16_t *)(const void *)rows;
-        for (int64_t i = 0; i < d; i++)
-            out[i] = bf16_to_f32(from[i]);
-    }
+    for (int64_t t = 0; t < count; t++, out += stride, rows += reading_row_bytes(type, d))
+        kv_unpack(type, d, rows, out);
 }
 
-/* The HDF5 type of an element. bf16: a float of 16 bits, sign, 8 of exponent, 7 of mantissa. */
+/* The HDF5 type of an element. bf16: a float of 16 bits, sign, 8 of exponent, 7 of mantissa; q8_0:
+ * a byte of a row's blocks, for HDF5 has no such number. */
 static hid_t element_type(enum kv_type type) {
-    hid_t t = H5Tcopy(H5T_IEEE_F32LE);
+    hid_t t = H5Tcopy(type == KV_Q8_0 ? H5T_STD_U8LE : H5T_IEEE_F32LE);
     if (type == KV_BF16) {
         H5Tset_fields(t, 15, 7, 8, 0, 7);
         H5Tset_size(t, 2);
@@ -222,6 +208,13 @@ static const struct dataset datasets[] = {
 };
 #define DATASETS ((int)(sizeof datasets / sizeof datasets[0]))
 
+/* Elements of a token's row. */
+static int64_t row_elements(const struct reading_header *h) {
+    enum kv_type type = KV_F32;
+    reading_kv_type(h, &type);
+    return type == KV_Q8_0 ? kv_row_bytes(type, h->head_dim) : h->head_dim;
+}
+
 /* Dimensions; returns how many. */
 static int dataset_dims(const struct reading_header *h, const struct dataset *d, hsize_t dims[4]) {
     hsize_t layers = (hsize_t)h->layers, heads = (hsize_t)h->kv_heads;
@@ -232,7 +225,8 @@ static int dataset_dims(const struct reading_header *h, const struct dataset *d,
         return 2;
     }
     if (d->kind == KIND_ROWS) {
-        memcpy(dims, (hsize_t[]){layers, heads, tokens, (hsize_t)h->head_dim}, 4 * sizeof *dims);
+        memcpy(dims, (hsize_t[]){layers, heads, tokens, (hsize_t)row_elements(h)},
+               4 * sizeof *dims);
         return 4;
     }
     if (d->kind != KIND_SUMS || of_tokens || d->place == PLACE(last_tokens)) {
@@ -255,7 +249,7 @@ static int64_t dataset_bytes(const struct reading_header *h, const struct datase
         count *= (int64_t)dims[i];
     reading_kv_type(h, &type);
     if (d->kind == KIND_ROWS)
-        return count / h->head_dim * reading_row_bytes(type, h->head_dim);
+        return count / row_elements(h) * reading_row_bytes(type, h->head_dim);
     return count * (d->kind == KIND_BYTES ? 1 : d->kind == KIND_IDS ? 4 : 8);
 }
 
@@ -409,7 +403,8 @@ static enum status check_header(const char *path, const struct reading_header *h
                            "found sizes that do not fit together, expected those of a reading; "
                            "the file is damaged, take a copy that is whole");
     if (!reading_kv_type(h, &type))
-        return status_fail(path, "kv", "found %s, expected f32 or bf16; take a newer quire", h->kv);
+        return status_fail(path, "kv", "found %s, expected f32, bf16 or q8_0; take a newer quire",
+                           h->kv);
     return STATUS_OK;
 }
 

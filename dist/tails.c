@@ -184,8 +184,10 @@ void tails_put_keys(struct sequence *s, int64_t layer, const float *keys, const 
         int64_t tail = t->of_rows[row];
         if (!lies_here(t, tail))
             continue;
-        cache_put(&t->tails[tail].cache, layer, t->positions[row] - s->tokens, keys + n * width,
-                  values + n * width, tables, row, scratch);
+        struct cache *cache = &t->tails[tail].cache;
+        for (int64_t head = 0; head < cache->heads; head++)
+            cache_put(cache, layer, t->positions[row] - s->tokens, 1, head, keys + n * width,
+                      values + n * width, tables, row, scratch);
         n++;
     }
 }

@@ -38,6 +38,7 @@ struct scratch {
     float *out, *max, *sums, *scores, *far_scores, *correction, *wide;
     int32_t *first, *border, *end;
     uint16_t *near, *far, *weights, *padded; /* where the kernel rounds */
+    void *keys_near, *keys_far, *values; /* a tile that was q8_0 */
 };
 
 /* One call: what holds for all of it, and everything it allocates. */
@@ -46,6 +47,7 @@ struct job {
     enum attention_rule rule;
     int64_t window, threads;
     int64_t rows_max, d_max; /* of a tile */
+    bool q8_0;               /* some task's cache is */
     struct tile *tiles;
     int64_t tile_count;
     struct span *spans;
@@ -180,7 +182,20 @@ static bool step_zones(const struct job *job, const int64_t *positions, int64_t 
 static const void *block_at(const struct kv_view *keys, const void *blocks, int64_t ring, int64_t b,
                             int64_t offset) {
     int64_t token = b % ring * keys->block + offset;
-    return (const char *)blocks + token * keys->head_dim * kv_type_bytes(keys->type);
+    return (const char *)blocks + token * kv_row_bytes(keys->type, keys->head_dim);
+}
+
+/* Puts the step's tile into scratch, in the type that the kernel takes instead of q8_0. */
+static void step_widen(const struct kv_widener *q8_0, const struct scratch *scratch,
+                       struct attention_step *step) {
+    int64_t groups = round_up(step->keys, KV_GROUP) / KV_GROUP, d = step->head_dim;
+    step->type = q8_0->type;
+    q8_0->keys(d, 0, step->far_groups, step->keys_far, scratch->keys_far);
+    q8_0->keys(d, step->near_group, groups, step->keys_near, scratch->keys_near);
+    q8_0->values(d, 0, groups, step->values, scratch->values);
+    step->keys_far = scratch->keys_far;
+    step->keys_near = scratch->keys_near;
+    step->values = scratch->values;
 }
 
 static void span_steps(const struct job *job, const struct span *span,
@@ -225,6 +240,8 @@ static void span_steps(const struct job *job, const struct span *span,
             if (step.far_groups > 0) /* every far block is there: a ring that never comes round */
                 step.keys_far = block_at(keys, keys->keys_far, INT64_MAX, b, offset);
             step.values = block_at(keys, keys->values, keys->ring_values, b, offset);
+            if (keys->type == KV_Q8_0)
+                step_widen(job->kernel->q8_0, scratch, &step);
             job->kernel->run(&step);
         }
     }
@@ -323,6 +340,7 @@ static bool job_tiles(struct job *job, const struct attention_task *tasks, int64
         for (int64_t t = 0; tile_make(job, tasks + i, t, tile); t++) {
             job->rows_max = max_of(job->rows_max, tile->rows);
             job->d_max = max_of(job->d_max, tasks[i].keys.head_dim);
+            job->q8_0 = job->q8_0 || tasks[i].keys.type == KV_Q8_0;
             tile++;
         }
     }
@@ -402,6 +420,12 @@ static int64_t scratch_lay(const struct job *job, char *memory, struct scratch *
     scratch->end = carve(&c, rows, 4);
     scratch->near = carve(&c, rows * rounded, 2);
     scratch->far = carve(&c, far ? rows * rounded : 0, 2);
+    int64_t wide = 0;
+    if (job->q8_0)
+        wide = keys * kv_row_bytes(job->kernel->q8_0->type, job->d_max);
+    scratch->keys_near = carve(&c, wide, 1);
+    scratch->keys_far = carve(&c, far ? wide : 0, 1);
+    scratch->values = carve(&c, wide, 1);
     scratch->weights = carve(&c, rounded ? rows * keys : 0, 2);
     scratch->padded = carve(&c, 3 * keys * rounded, 2);
     return c.used;

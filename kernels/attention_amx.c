@@ -305,5 +305,6 @@ const struct attention_kernel attention_amx =
      .close = tiles_close,
      .rows = 4 * PASS_ROWS,
      .keys = STEP_KEYS,
+     .q8_0 = &kv_widen_avx512_bf16,
      .rounds = true,
      .round = gemm_round};

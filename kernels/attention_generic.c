@@ -97,4 +97,4 @@ static void step_run(const struct attention_step *s) {
 }
 
 const struct attention_kernel attention_generic = {
-    .run = step_run, .rows = STEP_ROWS, .keys = STEP_KEYS};
+    .run = step_run, .rows = STEP_ROWS, .keys = STEP_KEYS, .q8_0 = &kv_widen_generic};

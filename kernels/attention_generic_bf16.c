@@ -77,5 +77,9 @@ static void round_all(int64_t n, const float *x, uint16_t *rounded) {
         rounded[i] = bf16_from_f32(x[i]);
 }
 
-const struct attention_kernel attention_generic_bf16 = {
-    .run = step_run, .rows = STEP_ROWS, .keys = STEP_KEYS, .rounds = true, .round = round_all};
+const struct attention_kernel attention_generic_bf16 = {.run = step_run,
+                                                        .rows = STEP_ROWS,
+                                                        .keys = STEP_KEYS,
+                                                        .q8_0 = &kv_widen_generic_bf16,
+                                                        .rounds = true,
+                                                        .round = round_all};

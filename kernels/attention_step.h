@@ -23,6 +23,7 @@
 #include "kernels/attention.h"
 #include "kernels/elementwise_level.h"
 #include "kernels/kv.h"
+#include "kernels/kv_widen.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,7 +43,7 @@ struct attention_step {
     const uint16_t *near_rounded; /* [rows, stride_rounded] the same in bf16, where the kernel */
     const uint16_t *far_rounded;  /* rounds */
 
-    enum kv_type type;
+    enum kv_type type;     /* f32 or bf16 */
     int64_t keys;          /* 1 .. the kernel's; those of the last group beyond are not seen */
     int64_t far_groups;    /* groups of KV_GROUP keys [0, far_groups) hold a far key of some row */
     int64_t near_group;    /* groups [near_group, end) hold a near one */
@@ -64,7 +65,7 @@ struct attention_step {
     uint16_t *weights; /* scratch [rows, keys of the kernel], where the kernel rounds */
     float *correction; /* scratch [rows] */
     float *wide;       /* scratch [keys of the kernel, stride]: keys or values in f32 */
-    uint16_t *padded;  /* scratch [3, keys of the kernel, stride_rounded], where the kernel rounds */
+    uint16_t *padded; /* scratch [3, keys of the kernel, stride_rounded], where the kernel rounds */
 };
 
 /* Caps the scores [rows, STEP_KEYS] of the keys in groups [first, end), each zone's by itself,
@@ -80,8 +81,9 @@ static inline void step_cap(const struct attention_step *s, soft_cap_function *c
 /* A step, with the tiles that it takes. */
 struct attention_kernel {
     void (*run)(const struct attention_step *step);
-    int64_t rows, keys; /* of a tile at most; keys a multiple of KV_GROUP */
-    bool rounds;        /* bf16 arithmetic */
+    int64_t rows, keys;            /* of a tile at most; keys a multiple of KV_GROUP */
+    bool rounds;                   /* bf16 arithmetic */
+    const struct kv_widener *q8_0; /* what makes tiles of q8_0 ready for the step */
     /* Rounds n floats to bf16. NULL in f32. */
     void (*round)(int64_t n, const float *x, uint16_t *rounded);
     void (*open)(void), (*close)(void); /* around a thread's steps; NULL: nothing is needed */

@@ -112,4 +112,22 @@ static inline vector_words words_load_part(const uint32_t *words, int64_t n) {
     return _mm256_maskload_epi32((const int *)words, lanes_below(n));
 }
 
+/* Pairs of bytes [2 * LANES] in 32-bit words: the first (second) of each pair as floats. */
+static inline vector_words bytes_load(const int8_t *pairs) {
+    return _mm256_cvtepi16_epi32(_mm_loadu_si128((const void *)pairs));
+}
+
+static inline vector bytes_first(vector_words pairs) {
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(pairs, 24), 24));
+}
+
+static inline vector bytes_second(vector_words pairs) {
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(pairs, 8));
+}
+
+/* IEEE halves as floats. */
+static inline vector halves_load(const uint16_t *halves) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const void *)halves));
+}
+
 #endif

@@ -105,4 +105,22 @@ static inline vector_words words_load_part(const uint32_t *words, int64_t n) {
     return _mm512_maskz_loadu_epi32(lanes_below(n), words);
 }
 
+/* Pairs of bytes [2 * LANES] in 32-bit words: the first (second) of each pair as floats. */
+static inline vector_words bytes_load(const int8_t *pairs) {
+    return _mm512_cvtepi16_epi32(_mm256_loadu_si256((const void *)pairs));
+}
+
+static inline vector bytes_first(vector_words pairs) {
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(pairs, 24), 24));
+}
+
+static inline vector bytes_second(vector_words pairs) {
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(pairs, 8));
+}
+
+/* IEEE halves as floats. */
+static inline vector halves_load(const uint16_t *halves) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const void *)halves));
+}
+
 #endif

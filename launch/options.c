@@ -172,8 +172,9 @@ const struct option option_rows[] = {
     {"--chunk", "N", ALL, "512",
      "Tokens read in one forward pass: more is faster and takes more memory (at most 8192).",
      SECTION_RUN, false, take_number, PLACE(chunk), 1, MOST},
-    {"--kv", "f32|bf16", ALL, "bf16", "Type of the cached keys and values.", SECTION_RUN, false,
-     take_kv, 0, 0, 0},
+    {"--kv", "f32|bf16|q8_0", ALL, "bf16",
+     "Type of the cached keys and values. q8_0: 8 bits each and a scale for every 32.", SECTION_RUN,
+     false, take_kv, 0, 0, 0},
     {"--compute", "f32|bf16|auto", ALL, "auto",
      "Type of the arithmetic. f32: every stored weight as it is. bf16: faster and half the "
      "memory, on processors with AVX-512-BF16 or AMX; weights are held in bf16 (those stored as "

@@ -149,12 +149,12 @@ enum status take_mesh(struct options *options, const struct option *row, const c
 }
 
 enum status take_kv(struct options *options, const struct option *row, const char *text) {
-    for (enum kv_type type = KV_F32; type <= KV_BF16; type++)
+    for (enum kv_type type = KV_F32; type < KV_TYPES; type++)
         if (strcmp(text, kv_type_name(type)) == 0) {
             options->kv = type;
             return STATUS_OK;
         }
-    return status_usage(row->name, "found \"%.200s\", expected f32 or bf16", text);
+    return status_usage(row->name, "found \"%.200s\", expected f32, bf16 or q8_0", text);
 }
 
 enum status take_compute(struct options *options, const struct option *row, const char *text) {

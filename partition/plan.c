@@ -65,7 +65,9 @@ struct plan_blocks plan_layer_blocks(const struct plan_request *request, struct 
 /* The cache as cache_open in dist/ lays it out: every layer its blocks. */
 static int64_t plan_cache(const struct shape *shape, const struct share *share, struct mesh mesh,
                           int64_t sp, const struct plan_request *request) {
-    int64_t block_bytes = times(request->block, shape->head_dim * request->kv_bytes), sum = 0;
+    int64_t row =
+        shape->head_dim * request->kv_bytes + (shape->head_dim + 31) / 32 * request->kv_scale_bytes;
+    int64_t block_bytes = times(request->block, row), sum = 0;
     int64_t layers[] = {[ZONE_ALL_NEAR] = 0, [ZONE_GROUPED] = 0, [ZONE_MASKED] = 0};
     for (int64_t l = share->layers.first; l < range_end(share->layers); l++)
         layers[scheme_of_layer(&request->scheme, shape, l).rule]++;

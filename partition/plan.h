@@ -11,11 +11,12 @@
 
 /* One run, as asked. */
 struct plan_request {
-    int64_t capacity;   /* tokens that the KV cache must hold */
-    int64_t chunk;      /* tokens per forward pass, T */
-    int64_t block;      /* tokens per KV block */
-    int64_t kv_bytes;   /* per cached element: 4 f32, 2 bf16 */
-    int64_t wire_bytes; /* per element that travels between ranks: 4 f32, 2 bf16 */
+    int64_t capacity;       /* tokens that the KV cache must hold */
+    int64_t chunk;          /* tokens per forward pass, T */
+    int64_t block;          /* tokens per KV block */
+    int64_t kv_bytes;       /* per cached element: 4 f32, 2 bf16, 1 q8_0 */
+    int64_t kv_scale_bytes; /* and per 32 of a head's, or what is left of them: 2 q8_0, else 0 */
+    int64_t wire_bytes;     /* per element that travels between ranks: 4 f32, 2 bf16 */
     struct weight_format weights;
     bool bf16; /* computed in bf16 */
     /* Bytes that products take besides inputs and outputs, for inputs of up to T tokens and K

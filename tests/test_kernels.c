@@ -96,10 +96,10 @@ START_TEST(kv_layout) {
             key[i] = (float)(slot * 8 + i);
             value[i] = -key[i];
         }
-        kv_put_key(KV_F32, f32[0], slot, d, key);
-        kv_put_value(KV_F32, f32[1], slot, d, value);
-        kv_put_key(KV_BF16, bf16[0], slot, d, key);
-        kv_put_value(KV_BF16, bf16[1], slot, d, value);
+        kv_put_keys(KV_F32, f32[0], slot, 1, d, key);
+        kv_put_values(KV_F32, f32[1], slot, 1, d, value);
+        kv_put_keys(KV_BF16, bf16[0], slot, 1, d, key);
+        kv_put_values(KV_BF16, bf16[1], slot, 1, d, value);
     }
     float(*keys)[d][16] = (void *)f32[0], (*values)[d] = (void *)f32[1];
     uint16_t(*keys16)[d / 2][16][2] = (void *)bf16[0], (*values16)[d][2] = (void *)bf16[1];
@@ -116,10 +116,65 @@ END_TEST
 
 START_TEST(kv_rounding) {
     float x[3] = {1 + 0x1p-9f, 3.14159274f, NAN};
-    kv_round(KV_F32, x, 2);
+    kv_round(KV_F32, 1, 2, x);
     REQUIRE(x[0] == 1 + 0x1p-9f && x[1] == 3.14159274f);
-    kv_round(KV_BF16, x, 3);
+    kv_round(KV_BF16, 1, 3, x);
     REQUIRE(x[0] == 1 && x[1] == 3.140625f && isnan(x[2]));
+}
+END_TEST
+
+/* q8_0, for every kind of last block: numbers within half a scale and its rounding; twice is once;
+ * bytes as GGUF has them; a key and a value where the header says, with the same scales. */
+START_TEST(kv_q8_0) {
+    static const int64_t dims[] = {2, 6, 32, 48, 64, 80};
+    enum { D = 80, ROW = D + 6, BLOCK = 32 };
+    for (size_t n = 0; n < sizeof dims / sizeof *dims; n++) {
+        int64_t d = dims[n], scales = (d + 31) / 32;
+        REQUIRE(kv_row_bytes(KV_Q8_0, d) == d + 2 * scales);
+        _Alignas(4) int8_t keys[BLOCK * ROW] = {0}, values[BLOCK * ROW] = {0};
+        float rows[BLOCK][D], x[D], again[D], unpacked[D];
+        for (int64_t slot = 0; slot < BLOCK; slot++) {
+            for (int64_t i = 0; i < d; i++)
+                x[i] = random_float(-3, 3) * (float)(1 + i / 32 * 50);
+            memcpy(rows[slot], x, sizeof x);
+            kv_round(KV_Q8_0, 1, d, rows[slot]);
+            memcpy(again, rows[slot], sizeof again);
+            kv_round(KV_Q8_0, 1, d, again);
+            REQUIRE(memcmp(again, rows[slot], (size_t)d * sizeof *again) == 0);
+            for (int64_t i = 0; i < d; i++)
+                REQUIRE(fabsf(rows[slot][i] - x[i]) <=
+                        3 * (float)(1 + i / 32 * 50) * (0.5f / 127 + 0x1p-11f));
+            int8_t bytes[ROW];
+            kv_pack(KV_Q8_0, d, x, bytes);
+            kv_unpack(KV_Q8_0, d, bytes, unpacked);
+            REQUIRE(memcmp(unpacked, rows[slot], (size_t)d * sizeof *unpacked) == 0);
+            uint16_t scale;
+            memcpy(&scale, bytes, sizeof scale);
+            REQUIRE(rows[slot][0] == f16_to_f32(scale) * bytes[2]);
+            kv_put_keys(KV_Q8_0, keys, slot, 1, d, x);
+            kv_put_values(KV_Q8_0, values, slot, 1, d, x);
+        }
+        for (int64_t slot = 0; slot < BLOCK; slot++)
+            for (int64_t i = 0; i < d; i++) {
+                int64_t group = slot / 16, lane = slot % 16, pair = lane / 2;
+                const int8_t *k = keys + group * 16 * (d + 2 * scales);
+                const int8_t *v = values + group * 16 * (d + 2 * scales);
+                const uint16_t *ks = (const void *)(k + 16 * d), *vs = (const void *)(v + 16 * d);
+                REQUIRE(f16_to_f32(ks[i / 32 * 16 + lane]) * k[(i / 2 * 16 + lane) * 2 + i % 2] ==
+                        rows[slot][i]);
+                REQUIRE(f16_to_f32(vs[(pair * scales + i / 32) * 2 + lane % 2]) *
+                            v[(pair * d + i) * 2 + lane % 2] ==
+                        rows[slot][i]);
+            }
+    }
+    /* What is not finite, or beyond the scale, is not hidden; zeros stay. */
+    float x[34] = {0};
+    x[33] = NAN;
+    kv_round(KV_Q8_0, 1, 34, x);
+    REQUIRE(x[0] == 0 && x[31] == 0 && isnan(x[32]) && isnan(x[33]));
+    x[0] = 1e9f;
+    kv_round(KV_Q8_0, 1, 34, x);
+    REQUIRE(!isfinite(x[0]));
 }
 END_TEST
 
@@ -569,6 +624,7 @@ int main(void) {
                                   half_rounded,
                                   kv_layout,
                                   kv_rounding,
+                                  kv_q8_0,
                                   norm,
                                   layer_norms,
                                   activations,

@@ -48,16 +48,16 @@ struct load {
 static struct load load_new(enum kv_type type, int64_t count, int64_t heads, int64_t rows,
                             int64_t d, int64_t tokens) {
     struct load load = {count, rows, d, tokens, type, allocate(count * 256)};
-    int64_t bytes = tokens * d * kv_type_bytes(type);
+    int64_t bytes = tokens * kv_row_bytes(type, d);
     float *x = random_floats(2 * rows * d > d ? 2 * rows * d : d);
     for (int64_t i = 0; i < count; i++) {
         char *arrays = allocate(3 * bytes);
         for (int64_t t = 0; t < 2 * tokens; t++) {
             float *row = x + t * 37 % rows * d;
-            char *block = arrays + t / BLOCK * BLOCK * d * kv_type_bytes(type);
-            kv_put_key(type, block, t % BLOCK, d, row);
+            char *block = arrays + t / BLOCK * BLOCK * kv_row_bytes(type, d);
+            kv_put_keys(type, block, t % BLOCK, 1, d, row);
             if (t < tokens)
-                kv_put_value(type, block + 2 * bytes, t % BLOCK, d, row);
+                kv_put_values(type, block + 2 * bytes, t % BLOCK, 1, d, row);
         }
         float *results = allocate(rows * (d + 2) * 4);
         int64_t *positions = allocate(rows * 8);
@@ -144,7 +144,7 @@ static void prefill(const struct setting *s, int64_t d) {
 static void decode(const struct setting *s, int64_t d, int64_t heads) {
     struct load load = load_new(s->type, 1024 / d, heads, heads, d, 16384);
     double times[REPEATS];
-    double bytes = 2.0 * (double)(load.count * load.tokens * d * kv_type_bytes(s->type));
+    double bytes = 2.0 * (double)(load.count * load.tokens * kv_row_bytes(s->type, d));
     for (int i = 0; i < REPEATS; i++)
         times[i] = load_time(&load, s->isa, s->compute, ATTENTION_ALL_NEAR);
     double time = median(times), gbs = bytes * 1e-9 / time;
@@ -176,7 +176,7 @@ int main(int argc, char **argv) {
         omp_set_num_threads(s.threads);
         for (enum isa isa = all ? ISA_GENERIC : best; isa <= best; isa++)
             for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
-                for (enum kv_type type = KV_F32; type <= KV_BF16; type++) {
+                for (enum kv_type type = KV_F32; type < KV_TYPES; type++) {
                     s.isa = isa;
                     s.compute = compute;
                     s.type = type;

@@ -54,6 +54,31 @@ class Contents(Reading):
                 for name, site in (("keys", "k"), ("values", "v")):
                     self.assertTrue((got[name][layer].transpose(1, 0, 2) == sites[site][:]).all())
 
+    def test_q8_0(self):
+        """GGUF's blocks as bytes: near the f32 keys, and the same whether read on after a stop."""
+        exact, whole = self.directory / "exact.h5", self.directory / "whole.h5"
+        self.ingest(file=exact)
+        arguments = self.arguments()
+        arguments[14] = "q8_0"
+        self.assertEqual(quire.attempt(*arguments, "--stop-after", 0).status, 85)
+        self.assertEqual(quire.attempt(*arguments, ranks=3).status, 0)
+        stopped, keys = self.arrays(), self.arrays(exact)["keys"]
+        heads, tokens, size = keys.shape[1:]
+        self.assertEqual(stopped["keys"].dtype, numpy.uint8)
+        blocks = stopped["keys"][0].reshape(heads, tokens, -1)
+        first = min(size, 32)
+        scales = numpy.ascontiguousarray(blocks[..., :2]).view(numpy.float16).astype(numpy.float32)
+        # Layer 0 does not depend on the cache.
+        found = scales * blocks[..., 2:2 + first].view(numpy.int8)
+        self.assertLessEqual(abs(found - keys[0][..., :first]).max(),
+                             abs(keys[0]).max() * (0.5 / 127 + 2 ** -10))
+        self.assertEqual(quire.attempt(*[whole if a == self.file else a for a in arguments]).status,
+                         0)
+        once = self.arrays(whole)
+        # Rounding of sums differs from mesh to mesh, and now and then a whole number.
+        for name in ("keys", "values"):
+            self.assertLess((stopped[name] != once[name]).mean(), 0.02)
+
     def test_bf16(self):
         """16-bit floats that h5py reads: the f32 keys, rounded to nearest even."""
         exact = self.directory / "exact.h5"

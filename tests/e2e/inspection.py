@@ -91,7 +91,7 @@ class Shares(Inspection):
         """A long cache is keys and values of every layer, and the mesh divides it."""
         length = 1 << 20
         head = CONFIG["hidden_size"] // CONFIG["num_attention_heads"]
-        for kv, width in (("bf16", 2), ("f32", 4)):
+        for kv, width in (("bf16", 2), ("f32", 4), ("q8_0", 1 + 2 * -(-head // 32) / head)):
             whole = (length * CONFIG["num_hidden_layers"] * CONFIG["num_key_value_heads"] * head *
                      2 * width)
             for mesh, parts in (("sp=1,tp=1", 1), ("pp=2,tp=2,sp=2", 8), ("tp=1,sp=4", 4)):

@@ -1,0 +1,5 @@
+#include "kernels/vector_avx2.h"
+
+#include "kernels/kv_widen_vector.h"
+
+const struct kv_widener kv_widen_avx2 = {KV_F32, keys_widen, values_widen};
