@@ -9,9 +9,11 @@
  * values [d][2] are such rows already. What does not fill its tiles, a head_dim that is no multiple
  * of 32 and an odd number of groups, is copied once in a step, with zeros behind.
  *
- * 32 rows at a time go through the whole step, so that their scores and weights stay in the first
- * cache; the keys and values come from the second for all rows but the first 32, for which each
- * step asks ahead for those of the next.
+ * The rows go through the step in passes of 32. The tiles and the vectors work at the same time:
+ * while the rows of one pass are weighed, the scores of the next and the values of the one before
+ * are multiplied in between, block by block, which a processor that computes out of order overlaps.
+ * Scores and weights of two passes fit into the first cache; keys and values come from the second,
+ * and each step asks ahead for those of the next.
  *
  * Decoding gains nothing from this: a token's few rows would leave most of a tile empty, and wait
  * for the memory that every key is read from once. attention.c gives few rows to the step of
@@ -24,6 +26,7 @@
 #include <string.h>
 
 #define PASS_ROWS 32
+#define STEP_PASSES 4
 #define TILE_LANES 16 /* rows and columns of a register of sums */
 #define TILE_DEPTH 32 /* k of a product of two registers */
 
@@ -43,7 +46,8 @@ static void tiles_close(void) {
 
 /* Strides in elements. */
 struct product {
-    int64_t K; /* in tiles */
+    int64_t rows, columns; /* at most PASS_ROWS; in registers, 0: nothing to do */
+    int64_t K;             /* in tiles */
     const uint16_t *a;
     int64_t a_stride;
     const uint16_t *b; /* the tile of k and n at b + k * b_deeper + n * b_across, */
@@ -116,22 +120,24 @@ INLINE void block_run(const int down, const int across, const struct product *p)
     block_store(down, across, p);
 }
 
-/* A product of at most PASS_ROWS rows by `columns` registers. */
-static void product_run(const struct product *whole, int64_t rows, int64_t columns) {
-    bool tall = rows > TILE_LANES;
+static int64_t product_blocks(const struct product *p) {
+    return (p->columns + 1) / 2;
+}
+
+/* All rows by two columns of registers, or by the last one. */
+static void product_block(const struct product *whole, int64_t block) {
+    bool tall = whole->rows > TILE_LANES, wide = 2 * block + 1 < whole->columns;
     struct product p = *whole;
-    for (int64_t n = 0; n < columns; n += 2) {
-        if (tall && n + 1 < columns)
-            block_run(2, 2, &p);
-        else if (tall)
-            block_run(2, 1, &p);
-        else if (n + 1 < columns)
-            block_run(1, 2, &p);
-        else
-            block_run(1, 1, &p);
-        p.b += 2 * p.b_across;
-        p.c += 2 * TILE_LANES;
-    }
+    p.b += 2 * block * p.b_across;
+    p.c += 2 * block * TILE_LANES;
+    if (tall && wide)
+        block_run(2, 2, &p);
+    else if (tall)
+        block_run(2, 1, &p);
+    else if (wide)
+        block_run(1, 2, &p);
+    else
+        block_run(1, 1, &p);
 }
 
 /* Keys and values as the tiles take them: the cache's own, or padded copies. */
@@ -186,77 +192,114 @@ static struct operands operands_of(const struct attention_step *s) {
     return o;
 }
 
+/* Some rows of a step: a step of their own, with the keys that they see, and its products. */
+struct pass {
+    struct attention_step step;
+    int64_t row, groups;
+    struct product far, near, values;
+};
+
 /* Scores of all rows and the keys of groups [first, end). */
-static void scores_compute(const struct attention_step *s, int64_t depth, const uint16_t *queries,
-                           const uint16_t *keys, int64_t first, int64_t end, float *scores) {
+static struct product scores_product(const struct attention_step *s, const struct operands *o,
+                                     const uint16_t *queries, const uint16_t *keys, int64_t first,
+                                     int64_t end, float *scores) {
     if (first >= end)
-        return;
-    struct product p = {.K = depth / TILE_DEPTH,
-                        .a = queries,
-                        .a_stride = s->stride_rounded,
-                        .b = keys + first * depth * KV_GROUP,
-                        .b_stride = 2 * KV_GROUP,
-                        .b_deeper = TILE_DEPTH * KV_GROUP,
-                        .b_across = depth * KV_GROUP,
-                        .c = scores + first * KV_GROUP,
-                        .c_stride = STEP_KEYS};
-    product_run(&p, s->rows, end - first);
-    step_cap(s, soft_cap_avx512, first, end, scores);
+        return (struct product){0};
+    return (struct product){.rows = s->rows,
+                            .columns = end - first,
+                            .K = o->depth / TILE_DEPTH,
+                            .a = queries,
+                            .a_stride = s->stride_rounded,
+                            .b = keys + first * o->depth * KV_GROUP,
+                            .b_stride = 2 * KV_GROUP,
+                            .b_deeper = TILE_DEPTH * KV_GROUP,
+                            .b_across = o->depth * KV_GROUP,
+                            .c = scores + first * KV_GROUP,
+                            .c_stride = STEP_KEYS};
 }
 
-static void row_correct(const struct attention_step *s, int64_t r) {
-    const __m512 correction = _mm512_set1_ps(s->correction[r]);
-    for (int64_t i = 0; i < s->stride; i += 16) {
-        float *out = s->out + r * s->stride + i;
-        _mm512_store_ps(out, _mm512_mul_ps(_mm512_load_ps(out), correction));
-    }
+static struct product values_product(const struct attention_step *s, const struct operands *o,
+                                     int64_t groups) {
+    return (struct product){.rows = s->rows,
+                            .columns = s->stride / TILE_LANES,
+                            .K = (groups + 1) / 2,
+                            .a = s->weights,
+                            .a_stride = STEP_KEYS,
+                            .b = o->values,
+                            .b_stride = 2 * o->stride,
+                            .b_deeper = TILE_DEPTH * o->stride,
+                            .b_across = 2 * TILE_LANES,
+                            .c = s->out,
+                            .c_stride = s->stride,
+                            .adds = true};
 }
 
-static void values_add(const struct attention_step *s, const struct operands *o, int64_t groups) {
-    struct product p = {.K = (groups + 1) / 2,
-                        .a = s->weights,
-                        .a_stride = STEP_KEYS,
-                        .b = o->values,
-                        .b_stride = 2 * o->stride,
-                        .b_deeper = TILE_DEPTH * o->stride,
-                        .b_across = 2 * TILE_LANES,
-                        .c = s->out,
-                        .c_stride = s->stride,
-                        .adds = true};
-    for (int64_t r = 0; r < s->rows; r++)
-        if (s->correction[r] != 1)
-            row_correct(s, r);
-    product_run(&p, s->rows, s->stride / TILE_LANES);
-}
-
-/* The step's rows [row, row + rows) as a step of their own, with the keys that they see. */
-static struct attention_step pass_of(const struct attention_step *s, int64_t row, int64_t rows) {
-    struct attention_step pass = *s;
-    pass.rows = rows;
-    pass.near_rounded += row * s->stride_rounded;
-    pass.out += row * s->stride;
-    pass.max += row;
-    pass.sums += row * STEP_LANES;
-    if (s->far_groups > 0)
-        pass.far_rounded += row * s->stride_rounded;
-    if (!s->masked)
-        return pass;
-    pass.first += row;
-    pass.border += row;
-    pass.end += row;
+/* What the rows of a masked step see. */
+static void keys_seen(struct attention_step *s) {
     int64_t keys = 0, far = 0, near = s->keys;
-    for (int64_t r = 0; r < rows; r++) {
-        if (pass.first[r] >= pass.end[r])
+    for (int64_t r = 0; r < s->rows; r++) {
+        if (s->first[r] >= s->end[r])
             continue;
-        keys = pass.end[r] > keys ? pass.end[r] : keys;
-        far = pass.border[r] > far ? pass.border[r] : far;
-        near = pass.border[r] < near ? pass.border[r] : near;
+        keys = s->end[r] > keys ? s->end[r] : keys;
+        far = s->border[r] > far ? s->border[r] : far;
+        near = s->border[r] < near ? s->border[r] : near;
     }
-    pass.keys = keys;
-    pass.near_group = near / KV_GROUP;
+    s->keys = keys;
+    s->near_group = near / KV_GROUP;
     if (s->far_groups > 0)
-        pass.far_groups = (far + KV_GROUP - 1) / KV_GROUP;
-    return pass;
+        s->far_groups = (far + KV_GROUP - 1) / KV_GROUP;
+}
+
+/* Rows [row, row + rows) of a step. Scores and weights of every other pass share their place. */
+static struct attention_step rows_of(const struct attention_step *whole, int64_t row,
+                                     int64_t rows) {
+    struct attention_step s = *whole;
+    int64_t place = row % (2 * PASS_ROWS) * STEP_KEYS;
+    s.rows = rows;
+    s.near_rounded += row * s.stride_rounded;
+    s.out += row * s.stride;
+    s.max += row;
+    s.sums += row * STEP_LANES;
+    s.correction += row;
+    s.scores += place;
+    s.weights += place;
+    if (s.far_groups > 0) {
+        s.far_rounded += row * s.stride_rounded;
+        s.far_scores += place;
+    }
+    if (s.masked) {
+        s.first += row;
+        s.border += row;
+        s.end += row;
+        keys_seen(&s);
+    }
+    return s;
+}
+
+static void pass_open(const struct attention_step *whole, const struct operands *o, int64_t row,
+                      struct pass *pass) {
+    int64_t rows = whole->rows - row < PASS_ROWS ? whole->rows - row : PASS_ROWS;
+    struct attention_step *s = &pass->step;
+    *s = rows_of(whole, row, rows);
+    pass->row = row;
+    pass->groups = (s->keys + KV_GROUP - 1) / KV_GROUP;
+    if (pass->groups == 0) { /* nothing is seen: the rows stay as they are */
+        s->rows = 0;
+        return;
+    }
+    bool all_far = !s->masked && s->far_groups > 0;
+    pass->far = scores_product(s, o, s->far_rounded, o->far, 0, s->far_groups,
+                               all_far ? s->scores : s->far_scores);
+    pass->near =
+        scores_product(s, o, s->near_rounded, o->near, s->near_group, pass->groups, s->scores);
+    pass->values = values_product(s, o, pass->groups);
+}
+
+/* Where the step has a cap, when the products of the scores are done. */
+static void scores_cap(const struct pass *pass) {
+    const struct attention_step *s = &pass->step;
+    step_cap(s, soft_cap_avx512, 0, s->far_groups, pass->far.c);
+    step_cap(s, soft_cap_avx512, s->near_group, pass->groups, s->scores);
 }
 
 /* Asks for bytes [part / parts, (part + 1) / parts) behind `from`. */
@@ -265,34 +308,59 @@ static void fetch_ahead(const void *from, int64_t bytes, int64_t part, int64_t p
         _mm_prefetch((const char *)from + at, _MM_HINT_T1);
 }
 
-/* Row by row, that the lines asked for come in between: those of the next tile, if the tiles go on
- * side by side. */
-static void rows_weigh(const struct attention_step *s, int64_t groups, int64_t row, int64_t rows) {
-    int64_t bytes = groups * KV_GROUP * s->head_dim * 2;
+/* Rows [first, end) of a pass. Between them some of the next tile's lines are asked for, in case
+ * the tiles go on side by side. */
+static void rows_weigh(const struct pass *pass, int64_t first, int64_t end, int64_t rows_all) {
+    const struct attention_step *s = &pass->step;
+    int64_t bytes = pass->groups * KV_GROUP * s->head_dim * 2;
     const char *keys = s->far_groups > 0 ? s->keys_far : s->keys_near, *values = s->values;
-    for (int64_t r = 0; r < s->rows; r++) {
-        fetch_ahead(keys + bytes, bytes, row + r, rows);
-        fetch_ahead(values + bytes, bytes, row + r, rows);
-        row_weigh(s, r, groups);
+    for (int64_t r = first; r < end; r++) {
+        fetch_ahead(keys + bytes, bytes, pass->row + r, rows_all);
+        fetch_ahead(values + bytes, bytes, pass->row + r, rows_all);
+        row_weigh(s, r, pass->groups);
     }
+}
+
+/* out = c out, of the rows whose maximum has changed. */
+static void rows_correct(const struct attention_step *s) {
+    for (int64_t r = 0; r < s->rows; r++) {
+        const __m512 correction = _mm512_set1_ps(s->correction[r]);
+        float *out = s->out + r * s->stride;
+        for (int64_t i = 0; i < s->stride && s->correction[r] != 1; i += 16)
+            _mm512_store_ps(out + i, _mm512_mul_ps(_mm512_load_ps(out + i), correction));
+    }
+}
+
+/* Scores of one pass, weights of another, values of a third: the rows go evenly between the blocks
+ * of the products. */
+static void passes_advance(const struct pass *scores, const struct pass *weights,
+                           const struct pass *values, int64_t rows_all) {
+    const struct product *products[] = {&scores->far, &scores->near, &values->values};
+    int64_t rows = weights->step.rows, row = 0, blocks = 0, done = 0;
+    for (int i = 0; i < 3; i++)
+        blocks += product_blocks(products[i]);
+    scores_cap(weights);
+    rows_correct(&values->step);
+    for (int i = 0; i < 3; i++) {
+        for (int64_t block = 0; block < product_blocks(products[i]); block++) {
+            product_block(products[i], block);
+            done++;
+            rows_weigh(weights, row, rows * done / blocks, rows_all);
+            row = rows * done / blocks;
+        }
+    }
+    rows_weigh(weights, row, rows, rows_all);
 }
 
 static void step_run(const struct attention_step *s) {
     struct operands o = operands_of(s);
-    for (int64_t row = 0; row < s->rows; row += PASS_ROWS) {
-        struct attention_step pass =
-            pass_of(s, row, s->rows - row < PASS_ROWS ? s->rows - row : PASS_ROWS);
-        int64_t groups = (pass.keys + KV_GROUP - 1) / KV_GROUP;
-        bool all_far = !pass.masked && pass.far_groups > 0;
-        if (groups == 0)
-            continue;
-        scores_compute(&pass, o.depth, pass.far_rounded, o.far, 0, pass.far_groups,
-                       all_far ? pass.scores : pass.far_scores);
-        scores_compute(&pass, o.depth, pass.near_rounded, o.near, pass.near_group, groups,
-                       pass.scores);
-        rows_weigh(&pass, groups, row, s->rows);
-        values_add(&pass, &o, groups);
-    }
+    struct pass passes[STEP_PASSES + 4], *first = passes + 2; /* around them stand empty ones */
+    int64_t count = (s->rows + PASS_ROWS - 1) / PASS_ROWS;
+    memset(passes, 0, sizeof passes);
+    for (int64_t i = 0; i < count; i++)
+        pass_open(s, &o, i * PASS_ROWS, first + i);
+    for (int64_t i = 0; i < count + 2; i++)
+        passes_advance(first + i, first + i - 1, first + i - 2, s->rows);
 }
 
 #ifdef QUIRE_TILES
@@ -303,7 +371,7 @@ const struct attention_kernel attention_amx =
     {.run = step_run,
      .open = tiles_open,
      .close = tiles_close,
-     .rows = 4 * PASS_ROWS,
+     .rows = STEP_PASSES * PASS_ROWS,
      .keys = STEP_KEYS,
      .q8_0 = &kv_widen_avx512_bf16,
      .rounds = true,
