@@ -123,7 +123,7 @@ static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, con
 
 /* Bytes of a panel of widened rows, unless one group of rows takes more: enough that a product with
  * it is worth its threads' meeting, and few enough to stay in the caches until it is read again. */
-#define PANEL_BYTES ((int64_t)4 << 20)
+#define PANEL_BYTES ((int64_t)8 << 20)
 
 static int64_t panel_bytes(enum compute compute, int64_t K) {
     int64_t group = QUANT_ROWS * K * (compute == COMPUTE_BF16 ? 2 : 4);
@@ -206,7 +206,7 @@ static void input_round(struct gemm_input *in) {
 }
 
 static void product_blocks(struct gemm_input *in, const struct matrix *w, float *y) {
-    if (in->T <= QUANT_FEW) {
+    if (in->T <= quant_few_tokens()) {
         product_few_blocks(in, w, y);
         return;
     }

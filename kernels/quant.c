@@ -173,17 +173,41 @@ struct quant_input quant_input_make(const struct matrix *m, int64_t T, const flo
     return (struct quant_input){T, blocks, planes, scales, sums};
 }
 
+static bool has_vnni(void) {
+    return level() >= ISA_AVX512 && cpu_has_vnni();
+}
+
+int64_t quant_few_tokens(void) {
+    return has_vnni() ? QUANT_FEW : QUANT_PASS;
+}
+
+/* Tokens [t, t + n) of an input. */
+static struct quant_input input_part(const struct quant_input *in, int64_t t, int64_t n) {
+    int64_t first = t * in->blocks;
+    return (struct quant_input){n, in->blocks, in->planes + first * 64, in->scales + first,
+                                in->sums + first};
+}
+
+/* A thread's groups of rows; where there are more tokens than a kernel takes, group by group, so
+ * that the blocks are read from memory once. */
+static void few_part(quant_few_function *few, const struct quant_input *in, const struct matrix *m,
+                     int64_t first, int64_t end, float *y) {
+    int64_t step = in->T <= QUANT_PASS ? end - first : 1;
+    for (int64_t g = first; g < end; g += step)
+        for (int64_t t = 0; t < in->T; t += QUANT_PASS) {
+            struct quant_input part = input_part(in, t, min_of(in->T - t, QUANT_PASS));
+            few(&part, m, g, g + step, y + t * m->rows);
+        }
+}
+
 /* Multiplications that are worth another thread. */
 #define THREAD_WORK 65536
 
 void quant_few(const struct quant_input *in, const struct matrix *m, float *y) {
-    enum isa isa = level();
-    quant_few_function *few = kernels[m->type][isa].few;
-    if (isa >= ISA_AVX512 && cpu_has_vnni())
-        few = few_vnni[m->type];
+    quant_few_function *few = has_vnni() ? few_vnni[m->type] : kernels[m->type][level()].few;
     int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
     int64_t threads = min_of(omp_get_max_threads(), in->T * m->rows * m->cols / THREAD_WORK + 1);
 #pragma omp parallel for schedule(static) num_threads((int)threads)
     for (int64_t i = 0; i < threads; i++)
-        few(in, m, groups * i / threads, groups * (i + 1) / threads, y);
+        few_part(few, in, m, groups * i / threads, groups * (i + 1) / threads, y);
 }

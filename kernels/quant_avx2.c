@@ -89,7 +89,7 @@ INLINE void few(dot_function *dot, int offset, int64_t tile_bytes, const struct 
     const unsigned char *tile = (const unsigned char *)m->data + first * in->blocks * tile_bytes;
     for (int64_t g = first; g < end; g++) {
         int64_t n = g * QUANT_ROWS;
-        __m256 sums[QUANT_FEW][2];
+        __m256 sums[QUANT_PASS][2];
         memset(sums, 0, sizeof sums);
         for (int64_t b = 0; b < in->blocks; b++, tile += tile_bytes)
             for (int64_t t = 0, i = b; t < in->T; t++, i += in->blocks)

@@ -32,13 +32,14 @@ INLINE __m512i q4_0_bytes(const unsigned char *tile, int v) {
 
 /* One group of rows for T tokens, known where this is inlined. */
 INLINE void group(const int T, bytes_function *bytes, const int offset, const int64_t tile_bytes,
-                  const struct quant_input *in, const unsigned char *tile, __m512 sums[QUANT_FEW]) {
+                  const struct quant_input *in, const unsigned char *tile,
+                  __m512 sums[QUANT_PASS]) {
     const int64_t blocks = in->blocks;
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
         sums[t] = _mm512_setzero_ps();
     for (int64_t b = 0; b < blocks; b++, tile += tile_bytes) {
-        __m512i high[QUANT_FEW], low[QUANT_FEW];
+        __m512i high[QUANT_PASS], low[QUANT_PASS];
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             high[t] = _mm512_setzero_si512();
@@ -70,7 +71,7 @@ INLINE void pass(const int T, bytes_function *bytes, const int offset, const int
                  float *y) {
     const unsigned char *tiles = m->data;
     for (int64_t g = first; g < end; g++) {
-        __m512 sums[QUANT_FEW];
+        __m512 sums[QUANT_PASS];
         int64_t n = g * QUANT_ROWS, rest = m->rows - n;
         __mmask16 rows = rest < QUANT_ROWS ? (__mmask16)((1u << rest) - 1) : 0xffff;
         group(T, bytes, offset, tile_bytes, in, tiles + g * in->blocks * tile_bytes, sums);

@@ -51,12 +51,12 @@ INLINE void add_block(whole_at *at, const unsigned char *tile, const int8_t *pla
     int x[BLOCK];
     for (int k = 0; k < BLOCK; k++)
         x[k] = 255 * planes[k] + planes[BLOCK + k];
-    for (int r = 0; r < QUANT_ROWS; r++) {
-        int dot = 0;
-        for (int k = 0; k < BLOCK; k++)
-            dot += at(tile, r, k) * x[k];
-        sums[r] += scale_of(tile, r) * scale * (float)dot;
-    }
+    int dots[QUANT_ROWS] = {0};
+    for (int k = 0; k < BLOCK; k++)
+        for (int r = 0; r < QUANT_ROWS; r++)
+            dots[r] += at(tile, r, k) * x[k];
+    for (int r = 0; r < QUANT_ROWS; r++)
+        sums[r] += scale_of(tile, r) * scale * (float)dots[r];
 }
 
 INLINE void few(whole_at *at, int64_t tile_bytes, const struct quant_input *in,
@@ -64,7 +64,7 @@ INLINE void few(whole_at *at, int64_t tile_bytes, const struct quant_input *in,
     const unsigned char *tile = (const unsigned char *)m->data + first * in->blocks * tile_bytes;
     for (int64_t g = first; g < end; g++) {
         int64_t n = g * QUANT_ROWS, rows = m->rows - n < QUANT_ROWS ? m->rows - n : QUANT_ROWS;
-        float sums[QUANT_FEW][QUANT_ROWS] = {{0}};
+        float sums[QUANT_PASS][QUANT_ROWS] = {{0}};
         for (int64_t b = 0; b < in->blocks; b++, tile += tile_bytes)
             for (int64_t t = 0, i = b; t < in->T; t++, i += in->blocks)
                 add_block(at, tile, in->planes + i * 2 * BLOCK, in->scales[i], sums[t]);

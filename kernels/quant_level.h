@@ -10,7 +10,10 @@ typedef void quant_widen_f32_function(int64_t tiles, const unsigned char *from, 
 typedef void quant_widen_bf16_function(int64_t tiles, const unsigned char *from, int64_t stride,
                                        uint16_t *out);
 
-/* y[t, n] of the groups [first, end) of m, for in->T <= QUANT_FEW tokens. */
+/* Most tokens that a kernel multiplies at a time: with their sums they fill the registers. */
+#define QUANT_PASS 8
+
+/* y[t, n] of the groups [first, end) of m, for in->T <= QUANT_PASS tokens. */
 typedef void quant_few_function(const struct quant_input *in, const struct matrix *m, int64_t first,
                                 int64_t end, float *y);
 
