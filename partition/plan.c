@@ -178,16 +178,19 @@ struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
     return plan;
 }
 
-/* Every division gives its first part the most, and every term grows with its shares: no rank of a
- * stage needs more than the first. */
+/* Every division gives its first part the most, and every term grows with its shares: the first
+ * rank of a stage needs the most, unless weights lie in blocks, of which a slice elsewhere may touch
+ * one more. */
 int64_t plan_largest(const struct shape *shape, struct mesh mesh,
                      const struct plan_request *request) {
-    int64_t largest = 0;
+    int64_t ranks = request->weights.block ? mesh_stage_ranks(mesh) : 1, largest = 0;
     for (int64_t stage = 0; stage < mesh.pp; stage++) {
         struct mesh_place first = {.pp = stage, .tp = 0, .sp = 0};
-        int64_t total = plan_rank(shape, mesh, mesh_rank(mesh, first), request).total;
-        if (total > largest)
-            largest = total;
+        for (int64_t i = 0; i < ranks; i++) {
+            int64_t total = plan_rank(shape, mesh, mesh_rank(mesh, first) + i, request).total;
+            if (total > largest)
+                largest = total;
+        }
     }
     return largest;
 }
@@ -197,7 +200,9 @@ int64_t plan_smallest_ranks(const struct shape *shape, const struct plan_request
                             int64_t bytes_per_rank) {
     for (int64_t ranks = 1; ranks <= RANKS_MAX; ranks++) {
         struct mesh mesh;
+        /* The first rank alone decides for most numbers, and is quickly looked at. */
         if (mesh_complete((struct mesh){0, 0, 0}, ranks, shape, &mesh) == STATUS_OK &&
+            plan_rank(shape, mesh, 0, request).total <= bytes_per_rank &&
             plan_largest(shape, mesh, request) <= bytes_per_rank)
             return ranks;
     }
