@@ -3,6 +3,7 @@
 #include "launch/command.h"
 
 #include "launch/report.h"
+#include "launch/rounding.h"
 #include "launch/session.h"
 #include "launch/table.h"
 #include "launch/units.h"
@@ -120,26 +121,9 @@ static void print_tokenizer(const struct session *s) {
     printf("%s\n", s->stop_ids.count ? "" : "none");
 }
 
-/* The type of weight matrices that --compute bf16 has to round, or NULL where all are BF16. A model
- * in more than one type has its first that is rounded named. */
-static const char *rounded_dtype(const struct inspection *in) {
-    static const char *const names[] = {"model.embed_tokens.weight",
-                                        "model.layers.0.self_attn.q_proj.weight", "lm_head.weight"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *dtype = weights_dtype(in->session.weights, names[i]);
-        if (dtype && strcmp(dtype, "BF16") != 0)
-            return dtype;
-    }
-    return NULL;
-}
-
-static void print_rounding(const struct inspection *in) {
-    const char *dtype = rounded_dtype(in);
-    print_text("--compute f32", "rounds no weight and no activation");
-    printf("  %-20srounds activations before each product", "--compute bf16");
-    if (dtype)
-        printf(", and the %s weights when they are read", dtype);
-    printf("\n");
+static struct rounding rounding_of(const struct inspection *in) {
+    return (struct rounding){in->session.weights, &in->session.shape, in->session.compute,
+                             in->options->weights};
 }
 
 static void print_model(const struct inspection *in) {
@@ -163,7 +147,8 @@ static void print_model(const struct inspection *in) {
     if (shape->sliding_window)
         print_number("sliding window", shape->sliding_window);
     print_tokenizer(s);
-    print_rounding(in);
+    struct rounding rounding = rounding_of(in);
+    rounding_print(&rounding);
 }
 
 /* Groups to show when none is asked for. */
@@ -248,8 +233,9 @@ static enum status print_ranks(const struct inspection *in) {
         printf("SelfExtend with G=%" PRId64 ", w=%" PRId64, q->scheme.group, q->scheme.window);
     else
         printf("plain attention");
-    printf(", --compute %s, --kv %s, --chunk %" PRId64 ", --threads %" PRId64 "\n",
-           compute_name(q->compute), kv_type_name(q->kv), q->chunk, in->session.threads);
+    printf(", --compute %s, --weights %s, --kv %s, --chunk %" PRId64 ", --threads %" PRId64 "\n",
+           compute_name(q->compute), weights_type_name(q->weights), kv_type_name(q->kv), q->chunk,
+           in->session.threads);
     table_open(&table, columns);
     for (int64_t i = 0; i < columns; i++)
         table_put(&table, "%s", heads[i]);
@@ -290,7 +276,8 @@ static json_t *rank_object(const struct inspection *in, int64_t rank) {
 }
 
 static json_t *rope_object(const struct rope *rope) {
-    json_t *object = json_pack("{s:s,s:f}", "type", rope_type_name(rope->type), "theta", rope->theta);
+    json_t *object =
+        json_pack("{s:s,s:f}", "type", rope_type_name(rope->type), "theta", rope->theta);
     if (rope->type != ROPE_DEFAULT)
         json_object_set_new(object, "factor", json_real(rope->factor));
     if (rope->type == ROPE_LLAMA3) {
@@ -301,18 +288,9 @@ static json_t *rope_object(const struct rope *rope) {
     return object;
 }
 
-/* What each --compute rounds. */
-static json_t *rounding_object(const struct inspection *in) {
-    const char *dtype = rounded_dtype(in);
-    json_t *bf16 = json_array();
-    json_array_append_new(bf16, json_string("activations"));
-    if (dtype)
-        json_array_append_new(bf16, json_sprintf("%s weights", dtype));
-    return json_pack("{s:[],s:o}", "f32", "bf16", bf16);
-}
-
 static json_t *model_object(const struct inspection *in) {
     const struct session *s = &in->session;
+    struct rounding rounding = rounding_of(in);
     json_t *model = report_model(s), *stops = json_array();
     for (int32_t i = 0; i < s->stop_ids.count; i++)
         json_array_append_new(stops, json_integer(s->stop_ids.ids[i]));
@@ -324,7 +302,8 @@ static json_t *model_object(const struct inspection *in) {
                         s->shape.sliding_window ? json_integer(s->shape.sliding_window)
                                                 : json_null());
     json_object_set_new(model, "rope", rope_object(&s->shape.rope));
-    json_object_set_new(model, "rounding", rounding_object(in));
+    json_object_set_new(model, "rounding", rounding_object(&rounding));
+    json_object_set_new(model, "held", rounding_held(&rounding));
     json_object_set_new(model, "stop_ids", stops);
     json_object_set_new(model, "tokenizer",
                         s->tokenizer ? json_pack("{s:s,s:I}", "kind", tokenizer_kind(s->tokenizer),

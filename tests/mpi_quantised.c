@@ -1,6 +1,5 @@
-/* Weights in blocks on every mesh: the same logits as one rank's, wherever a slice cuts a block, and
- * as much memory as was planned.
- * Ranks: 1 2 3 4 5 */
+/* Weights in blocks on every mesh: the same logits as one rank's, wherever a slice cuts a block,
+ * and as much memory as was planned. Ranks: 1 2 3 4 5 */
 #include "tests/mpi_support.h"
 #include "tests/random_model.h"
 
@@ -16,7 +15,8 @@ static char dir[DIRECTORY_MAX];
 static struct shape shape;
 static int32_t ids[TOKENS];
 
-/* Blocks divide every row of the whole model, heads of 12 and FFN columns rarely those of a rank. */
+/* Blocks divide every row of the whole model, heads of 12 and FFN columns rarely those of a rank.
+ */
 static void setup(void) {
     shape = random_model_shape();
     shape.hidden = 64;
