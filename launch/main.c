@@ -2,10 +2,10 @@
  * why it failed. */
 #include "dist/dist.h"
 #include "kernels/cpu.h"
-#include "kernels/gemm.h"
 #include "launch/command.h"
 #include "launch/options.h"
 #include "launch/pause.h"
+#include "launch/restart.h"
 #include "launch/versions.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -32,16 +32,6 @@ static void keep_standard_streams(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0)
             (void)!open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
-/* OpenBLAS reads its core type when it is loaded, before anything here runs: the variable counts
- * only for a program that is started with it. Where that fails, the slower core is right too. */
-static void restart_with_core(char **argv) {
-    const char *core = gemm_core_wanted();
-    if (!core)
-        return;
-    setenv("OPENBLAS_CORETYPE", core, 1);
-    execv("/proc/self/exe", argv);
 }
 
 /* Before MPI_Init only the launcher's environment tells which rank this is. */
@@ -136,8 +126,8 @@ int main(int argc, char **argv) {
     set_mpi_defaults();
     signal(SIGPIPE, SIG_IGN);
     isa_available(); /* asks Linux for the tiles, before MPI and OpenMP start threads */
-    restart_with_core(argv);
     enum status status = options_parse(argc, argv, &options);
+    restart_prepared(argv, status == STATUS_OK ? options.threads : 0);
     if (status == STATUS_OK && options.command == COMMAND_INGEST)
         pause_catch_signals();
     if (status == STATUS_OK &&

@@ -198,8 +198,8 @@ const struct option option_rows[] = {
      "way between the ranks. auto: where the ranks of a stage are on several nodes.",
      SECTION_RUN, false, take_overlap, 0, 0, 0},
     {"--threads", "N|auto", ALL, "auto",
-     "Threads of each rank. auto: the CPUs that the ranks of a node may use, divided by these "
-     "ranks.",
+     "Threads of each rank. auto: one for each core that the rank may use, cores that several "
+     "ranks may use divided among them.",
      SECTION_RUN, false, take_auto_number, PLACE(threads), 1, 4096},
 
     {"--json", "FILE", ALL, NULL,

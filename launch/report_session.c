@@ -202,6 +202,10 @@ static void put_machine(json_t *object, const struct session *s) {
     json_object_set_new(object, "threads", json_integer(s->threads));
     json_object_set_new(object, "cpus_of_rank", json_integer(s->machine.cpus_of_rank));
     json_object_set_new(object, "cpus_of_node", json_integer(s->machine.cpus_of_node));
+    json_object_set_new(object, "cores_of_rank", json_integer(s->machine.cores_of_rank));
+    json_object_set_new(object, "cores_of_node", json_integer(s->machine.cores_of_node));
+    json_object_set_new(object, "threads_from", json_string(s->machine.threads_from));
+    json_object_set_new(object, "binding_released", json_boolean(s->machine.released));
     json_object_set_new(object, "ranks_on_node", json_integer(s->ranks_on_node));
     json_object_set_new(object, "libraries", libraries_object());
 }

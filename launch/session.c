@@ -73,13 +73,13 @@ static bool choose_overlap(const struct session *s) {
 }
 
 static void warn_crowded(const struct session *s) {
-    int cpus, rank = machine_crowded(s->dist.world.comm, &s->machine, &cpus);
+    int cores, rank = machine_crowded(s->dist.world.comm, &s->machine, &cores);
     if (rank >= 0 && session_leads(s))
         fprintf(stderr,
                 "quire: warning: --threads: found %" PRId64
-                ", more than the %d CPUs that rank %d may "
-                "use; the threads will wait for each other\n",
-                s->threads, cpus, rank);
+                ", more than the %d cores that rank %d may use; the threads will wait for each "
+                "other, give the ranks more (mpirun --bind-to none) or ask for fewer\n",
+                s->threads, cores, rank);
 }
 
 static enum status open_machine(struct session *s) {

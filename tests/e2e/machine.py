@@ -62,6 +62,51 @@ class Machine(unittest.TestCase):
         self.assertEqual(understood(ranks=2 * cpus)["threads"], 1)
         self.assertEqual(understood("--threads", 1, ranks=2)["threads"], 1)
 
+    def test_bindings(self):
+        """Whoever bound the ranks: one thread for each core that a rank has, none of them twice."""
+        cpus = sorted(os.sched_getaffinity(0))
+        binding = "OMPI_MCA_hwloc_base_binding_policy"
+        words = understood(ranks=1)
+        self.assertEqual((words["cpus_of_rank"], words["cpus_of_node"], words["ranks_on_node"]),
+                         (len(cpus), len(cpus), 1))
+        self.assertEqual((words["threads_from"], words["binding_released"]), ("cores", False))
+        self.assertEqual(words["cores_of_rank"], words["cores_of_node"])
+        try:
+            os.sched_setaffinity(0, cpus[:1])
+            words = understood()
+            self.assertEqual((words["threads"], words["cpus_of_rank"]), (1, 1))
+            self.assertEqual(understood(ranks=2)["threads"], 1)
+        finally:
+            os.sched_setaffinity(0, cpus)
+        if len(cpus) < 2:
+            return
+        words = understood(ranks=2, **{binding: "core"})
+        self.assertEqual((words["threads"], words["cores_of_rank"], words["cores_of_node"]), (1, 1, 2))
+        self.assertFalse(words["binding_released"])
+
+    def test_binding_of_nobody(self):
+        """Open MPI binds a rank to one core unless told otherwise: two ranks have all cores then."""
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest("one CPU")
+        words = understood(ranks=2, OMPI_MCA_hwloc_base_binding_policy=None,
+                           OMPI_MCA_rmaps_base_oversubscribe=None)
+        self.assertTrue(words["binding_released"])
+        cores = understood()["cores_of_node"]
+        self.assertEqual(words["cores_of_node"], cores)
+        self.assertEqual(words["threads"], (cores + 1) // 2)
+        self.assertEqual(words["cores_of_rank"], (cores + 1) // 2)
+
+    def test_tasks_of_slurm(self):
+        """What Slurm gave the task counts, also where nothing enforces it."""
+        words = understood(SLURM_CPUS_PER_TASK="1")
+        self.assertEqual((words["threads"], words["threads_from"]), (
+            1, "slurm" if words["cores_of_rank"] > 1 else "cores"))
+        many = understood(SLURM_CPUS_PER_TASK="4096", SLURM_CPUS_ON_NODE="1")
+        self.assertEqual((many["threads"], many["threads_from"]), (many["cores_of_rank"], "cores"))
+        self.assertEqual(understood(SLURM_CPUS_ON_NODE="2", ranks=2)["threads"], 1)
+        asked = understood("--threads", 2, SLURM_CPUS_PER_TASK="1")
+        self.assertEqual((asked["threads"], asked["threads_from"]), (2, "asked"))
+
     def test_crowded_threads_are_warned_of(self):
         """All ranks' threads on one CPU is what a launcher's binding can do."""
         cpus = len(os.sched_getaffinity(0))
