@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <hdf5.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,21 +63,6 @@ static const char *site_axes(enum site site) {
     return site == SITE_LOGITS ? "token, vocabulary" : "token, hidden dimension";
 }
 
-/* A contiguous dataset whose place in the file is fixed now; no fill values are written. */
-static hid_t make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
-                          const char *axes) {
-    hid_t space = H5Screate_simple(rank, dims, NULL), how = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_layout(how, H5D_CONTIGUOUS);
-    H5Pset_alloc_time(how, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
-    hid_t dataset = H5Dcreate2(at, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
-    if (dataset >= 0)
-        h5_put_text(dataset, "axes", axes);
-    H5Pclose(how);
-    H5Sclose(space);
-    return dataset;
-}
-
 static enum status creation_failed(const struct capture *c, const char *what) {
     return status_fail(c->partial, what,
                        "found no way to create it, expected a file system that "
@@ -116,8 +100,8 @@ static enum status make_layer(struct capture *c, hid_t layers, int64_t layer) {
         if (!site_is_kept(c, (enum site)site))
             continue;
         int rank = site_dims(&c->shape, (enum site)site, dims);
-        hid_t dataset = make_dataset(group, site_name((enum site)site), H5T_IEEE_F32LE, rank, dims,
-                                     site_axes((enum site)site));
+        hid_t dataset = h5_make_dataset(group, site_name((enum site)site), H5T_IEEE_F32LE, rank,
+                                        dims, site_axes((enum site)site));
         *dataset_of(c, layer, (enum site)site) = dataset;
         if (dataset < 0)
             status = creation_failed(c, site_name((enum site)site));
@@ -145,10 +129,10 @@ static enum status make_layers(struct capture *c) {
 static enum status make_input(struct capture *c, const int32_t *ids, bool has_offsets,
                               const int64_t *offsets) {
     hsize_t dims[1] = {(hsize_t)c->tokens.count};
-    hid_t tokens = make_dataset(c->file, "tokens", H5T_STD_I32LE, 1, dims, "token");
+    hid_t tokens = h5_make_dataset(c->file, "tokens", H5T_STD_I32LE, 1, dims, "token");
     hid_t bytes = -1;
     if (has_offsets)
-        bytes = make_dataset(c->file, "byte_offsets", H5T_STD_I64LE, 1, dims, "token");
+        bytes = h5_make_dataset(c->file, "byte_offsets", H5T_STD_I64LE, 1, dims, "token");
     herr_t wrong = tokens < 0 || (has_offsets && bytes < 0) ? -1 : 0;
     if (!wrong && c->dist->world.rank == 0) {
         wrong = H5Dwrite(tokens, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT,
@@ -224,8 +208,8 @@ static enum status make_logits(struct capture *c) {
         return STATUS_OK;
     hsize_t dims[3] = {(hsize_t)c->tokens.count};
     int rank = site_dims(&c->shape, SITE_LOGITS, dims);
-    hid_t dataset = make_dataset(c->file, site_name(SITE_LOGITS), H5T_IEEE_F32LE, rank, dims,
-                                 site_axes(SITE_LOGITS));
+    hid_t dataset = h5_make_dataset(c->file, site_name(SITE_LOGITS), H5T_IEEE_F32LE, rank, dims,
+                                    site_axes(SITE_LOGITS));
     *dataset_of(c, c->shape.layers, SITE_LOGITS) = dataset;
     return dataset < 0 ? creation_failed(c, site_name(SITE_LOGITS)) : STATUS_OK;
 }
@@ -330,22 +314,6 @@ static herr_t close_file(struct capture *c) {
     return wrong;
 }
 
-/* Gives the complete file its name and makes the name durable. */
-static enum status publish(const struct capture *c) {
-    if (rename(c->partial, c->options.path) != 0)
-        return status_fail(c->options.path, "-o",
-                           "found %s, expected to rename %s to it; rename it by hand",
-                           strerror(errno), c->partial);
-    char *copy = strdup(c->options.path);
-    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(copy);
-    return STATUS_OK;
-}
-
 enum status capture_finish(struct capture *c) {
     MPI_Comm world = c->dist->world.comm;
     TRY(status_agree(world, c->status));
@@ -360,7 +328,8 @@ enum status capture_finish(struct capture *c) {
                              c->dist->world.rank);
     TRY(status_agree(world, status));
     c->created = false;
-    return status_agree(world, c->dist->world.rank == 0 ? publish(c) : STATUS_OK);
+    return status_agree(world, c->dist->world.rank == 0 ? h5_publish(c->partial, c->options.path)
+                                                        : STATUS_OK);
 }
 
 void capture_close(struct capture **capture) {

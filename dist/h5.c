@@ -1,7 +1,13 @@
 #include "dist/h5.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static herr_t put_attribute(hid_t at, const char *name, hid_t stored, hid_t given,
                             const void *value) {
@@ -76,5 +82,34 @@ enum status h5_check_path(const char *path, const char *option) {
         return status_fail(path, option,
                            "found something that is not a regular file, expected a file or "
                            "nothing; choose another path");
+    return STATUS_OK;
+}
+
+hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
+                      const char *axes) {
+    hid_t space = H5Screate_simple(rank, dims, NULL), how = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(how, H5D_CONTIGUOUS);
+    H5Pset_alloc_time(how, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
+    hid_t dataset = H5Dcreate2(at, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
+    if (dataset >= 0)
+        h5_put_text(dataset, "axes", axes);
+    H5Pclose(how);
+    H5Sclose(space);
+    return dataset;
+}
+
+enum status h5_publish(const char *partial, const char *path) {
+    if (rename(partial, path) != 0)
+        return status_fail(path, NULL,
+                           "found %s, expected to rename %s to it; choose another place",
+                           strerror(errno), partial);
+    char *copy = strdup(path);
+    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+    free(copy);
     return STATUS_OK;
 }

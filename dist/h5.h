@@ -17,6 +17,15 @@ herr_t h5_put_number(hid_t at, const char *name, int64_t value);
 herr_t h5_get_text(hid_t at, const char *name, char *text, size_t size);
 herr_t h5_get_number(hid_t at, const char *name, int64_t *value);
 
+/* A contiguous dataset of its final size, whose place in the file is fixed now; no fill values are
+ * written. `axes` is an attribute. Negative on failure. Collective where several ranks opened the
+ * file. */
+hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
+                      const char *axes);
+
+/* Renames the complete file to its name and makes the name durable. Local. */
+enum status h5_publish(const char *partial, const char *path);
+
 /* Refuses a path where something other than a regular file stands: a finished file is renamed to
  * its path, which would replace a device or a directory too. `option` is the one that named it.
  * Local. */

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,22 +43,6 @@ static enum status reserve_space(const char *path, int fd) {
     return STATUS_OK;
 }
 
-/* Gives the file its name and makes the name durable. */
-static enum status publish(const char *partial, const char *path) {
-    if (rename(partial, path) != 0)
-        return status_fail(path, NULL,
-                           "found %s, expected to rename %s to it; choose another place",
-                           strerror(errno), partial);
-    char *copy = strdup(path);
-    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(copy);
-    return STATUS_OK;
-}
-
 static enum status create_file(const struct reading *r, const char *partial,
                                const struct reading_header *header, bool has_offsets) {
     int64_t bytes = reading_bytes(header), room = free_bytes_at(r->lock);
@@ -69,14 +52,13 @@ static enum status create_file(const struct reading *r, const char *partial,
     if (status == STATUS_OK)
         status = reserve_space(r->path, r->lock);
     if (status == STATUS_OK)
-        status = publish(partial, r->path);
+        status = h5_publish(partial, r->path);
     if (status != STATUS_OK)
         unlink(partial);
     return status;
 }
 
-/* Header, places and last commit of the file that is there. */
-static enum status read_state(struct reading *r) {
+enum status reading_state(struct reading *r) {
     unsigned char slots[READING_COMMIT_BYTES];
     TRY(reading_format_open(r->path, &r->header, &r->places));
     int fd = open(r->path, O_RDONLY | O_CLOEXEC);
@@ -120,7 +102,7 @@ static enum status open_leader(struct reading *r, const struct reading_header *c
     bool there = access(r->path, F_OK) == 0;
     r->writes = writes || create;
     if (there || !create) {
-        TRY(read_state(r));
+        TRY(reading_state(r));
         if (create)
             TRY(check_alike(r, create));
         if (create && is_complete(r))
@@ -130,7 +112,7 @@ static enum status open_leader(struct reading *r, const struct reading_header *c
     }
     TRY(h5_check_path(r->path, "-o"));
     TRY(lock_or_create(r, create, has_offsets));
-    TRY(read_state(r)); /* the job that was waited for may have gone on */
+    TRY(reading_state(r)); /* the job that was waited for may have gone on */
     if (create)
         TRY(check_alike(r, create));
     reading_lock_share(r->lock);
@@ -150,6 +132,13 @@ static enum status open_own(struct reading *r) {
     if (r->writes && r->dist->world.rank != 0)
         reading_lock_join(r->descriptor);
     return STATUS_OK;
+}
+
+void reading_warn_damaged(const struct reading *r) {
+    fprintf(stderr,
+            "quire: warning: %s: commits: found %d of 4 records with a wrong checksum, expected "
+            "none; taking the last that is intact, at token %" PRId64 "\n",
+            r->path, r->damaged, r->commit.tokens);
 }
 
 enum status reading_open(struct dist *dist, const char *path, const struct reading_header *create,
@@ -174,11 +163,7 @@ enum status reading_open(struct dist *dist, const char *path, const struct readi
     MPI_Bcast(&r->created, sizeof r->created, MPI_BYTE, 0, world);
     reading_kv_type(&r->header, &r->type);
     if (r->damaged)
-        fprintf(
-            stderr,
-            "quire: warning: %s: commits: found %d of 4 records with a wrong checksum, expected "
-            "none; taking the last that is intact, at token %" PRId64 "\n",
-            r->path, r->damaged, r->commit.tokens);
+        reading_warn_damaged(r);
     return status_agree(world, open_own(r));
 }
 

@@ -63,10 +63,16 @@ enum status reading_ids(const struct reading *reading, int32_t **ids, int64_t **
 enum status reading_commit(struct reading *reading, const int32_t *ids, const int64_t *byte_offsets,
                            int64_t known);
 
+/* Says on stderr that commit records are damaged and what is taken. Where reading->damaged. */
+void reading_warn_damaged(const struct reading *reading);
+
 /* Bytes of the file's data that are committed. */
 int64_t reading_committed_bytes(const struct reading *reading);
 
 /* -- for the files of the reading alone -- */
+
+/* Header, places and last commit of the file that is there. Local. */
+enum status reading_state(struct reading *reading);
 
 /* pread and pwrite of all bytes; 0 or the errno. EIO: the end of the file came first. */
 int reading_read_at(int fd, void *data, int64_t bytes, int64_t at);

@@ -278,23 +278,13 @@ static hid_t dataset_type(const struct reading_header *h, const struct dataset *
     return element_type(type);
 }
 
-/* A contiguous dataset whose place in the file is fixed now; no fill values are written. */
 static herr_t make_dataset(hid_t file, const struct reading_header *h, const struct dataset *d) {
     hsize_t dims[4];
     int rank = dataset_dims(h, d, dims);
-    hid_t space = H5Screate_simple(rank, dims, NULL), how = H5Pcreate(H5P_DATASET_CREATE);
     hid_t type = dataset_type(h, d);
-    H5Pset_layout(how, H5D_CONTIGUOUS);
-    H5Pset_alloc_time(how, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
-    hid_t dataset = H5Dcreate2(file, d->name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
-    herr_t wrong = dataset < 0 ? -1 : h5_put_text(dataset, "axes", d->axes);
-    if (dataset >= 0)
-        H5Dclose(dataset);
+    hid_t dataset = h5_make_dataset(file, d->name, type, rank, dims, d->axes);
     H5Tclose(type);
-    H5Pclose(how);
-    H5Sclose(space);
-    return wrong;
+    return dataset < 0 ? -1 : H5Dclose(dataset);
 }
 
 /* The serial driver, without HDF5's own lock; what fills a page begins at one, so that a commit

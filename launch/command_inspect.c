@@ -370,6 +370,8 @@ static enum status run(struct inspection *in) {
 }
 
 enum status command_inspect(const struct options *options) {
+    if (options->book)
+        return command_inspect_book(options);
     struct inspection in = {.options = options};
     enum status status = run(&in);
     report_close(&in.report);

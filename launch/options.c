@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define GENERATE (1u << COMMAND_GENERATE)
 #define PERPLEXITY (1u << COMMAND_PERPLEXITY)
@@ -15,6 +16,7 @@
 #define INGEST (1u << COMMAND_INGEST)
 #define ASK (1u << COMMAND_ASK)
 #define TOKENIZE (1u << COMMAND_TOKENIZE)
+#define EXPORT (1u << COMMAND_EXPORT)
 #define GENERATES (GENERATE | ASK)
 #define TEXTS (GENERATE | PERPLEXITY | CAPTURE | INGEST)
 #define ALL (TEXTS | PASSKEY | INSPECT | ASK)
@@ -96,6 +98,17 @@ const struct option option_rows[] = {
     {"--no-plain", NULL, PERPLEXITY | PASSKEY, NULL, "Leaves plain attention out.", SECTION_COMMAND,
      false, take_flag, PLACE(no_plain), 0, 0},
 
+    {"--verify", NULL, INSPECT, NULL,
+     "Holds all that a reading has committed against its checksums; names the first block that is "
+     "damaged.",
+     SECTION_COMMAND, false, take_flag, PLACE(verify), 0, 0},
+    {"-o", "FILE.h5", EXPORT, NULL, "The HDF5 file to write.", SECTION_COMMAND, false, take_text,
+     PLACE(output), 0, 0},
+    {"--layers", "0-3,7", EXPORT, "all", "Layers to export, from 0.", SECTION_COMMAND, false,
+     take_layers, 0, 0, 999999},
+    {"--range", "A:B", EXPORT, "all that is committed",
+     "Tokens to export: A up to but without B, from 0; either may be left out.", SECTION_COMMAND,
+     false, take_range, 0, 0, MOST},
     {"--length", "N", INSPECT, "the trained context",
      "Tokens that the KV cache is planned for, and that --group and --window are chosen for.",
      SECTION_COMMAND, false, take_number, PLACE(length), 1, MOST},
@@ -202,7 +215,7 @@ const struct option option_rows[] = {
      "ranks may use divided among them.",
      SECTION_RUN, false, take_auto_number, PLACE(threads), 1, 4096},
 
-    {"--json", "FILE", ALL, NULL,
+    {"--json", "FILE", ALL | EXPORT, NULL,
      "Writes a report: what was asked, what was understood, results, timings (- for standard "
      "output, and then nothing else goes there).",
      SECTION_REPORT, false, take_text, PLACE(json), 0, 0},
@@ -218,7 +231,8 @@ static const char *const command_names[COMMAND_COUNT] = {
     [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
     [COMMAND_CAPTURE] = "capture",   [COMMAND_INGEST] = "ingest",
     [COMMAND_ASK] = "ask",           [COMMAND_TOKENIZE] = "tokenize",
-    [COMMAND_HELP] = "help",         [COMMAND_VERSION] = "version",
+    [COMMAND_EXPORT] = "export",     [COMMAND_HELP] = "help",
+    [COMMAND_VERSION] = "version",
 };
 
 const char *command_name(enum command command) {
@@ -284,6 +298,29 @@ static enum status row_unknown(enum command command, const char *argument, bool 
     return status_usage(argument, "found an unknown option, expected one that %s takes", name);
 }
 
+static bool is_directory(const char *path) {
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+/* What inspect and export take without an option: a reading, or for inspect a model, which is a
+ * directory or a GGUF file. False where it is no such argument. */
+static bool take_argument(struct options *options, const char *argument) {
+    size_t len = strlen(argument);
+    bool is_gguf = len > 5 && strcmp(argument + len - 5, ".gguf") == 0;
+    bool inspects = options->command == COMMAND_INSPECT;
+    if (*argument == '-' || *argument == '\0' || options->book ||
+        !(inspects || options->command == COMMAND_EXPORT))
+        return false;
+    if (!inspects || !(is_gguf || is_directory(argument)))
+        options->book = argument;
+    else if (!options->model)
+        options->model = argument;
+    else
+        return false;
+    return true;
+}
+
 /* Takes the option at argv[*at] with its value and moves *at behind both. */
 static enum status option_read(struct options *options, int argc, char **argv, int *at,
                                bool *given) {
@@ -315,7 +352,15 @@ static enum status option_read(struct options *options, int argc, char **argv, i
 /* What must be there, and what excludes each other. */
 static enum status options_check(const struct options *o) {
     unsigned bit = command_bit(o->command);
-    if (!o->model)
+    bool of_book = o->command == COMMAND_EXPORT || (o->command == COMMAND_INSPECT && o->book);
+    if (of_book && o->model)
+        return status_usage("-m", "found together with %.200s, expected a model or a reading",
+                            o->book);
+    if (o->command == COMMAND_EXPORT && !o->book)
+        return status_usage("export", "found no reading, expected quire export FILE.h5 -o OUT.h5");
+    if (o->verify && !of_book)
+        return status_usage("--verify", "found without a reading, expected quire inspect FILE.h5");
+    if (!o->model && !of_book)
         return status_usage("-m", "found no model, expected -m %s",
                             o->command == COMMAND_TOKENIZE ? "PATH" : "MODEL_DIR");
     if ((bit & TEXTS) && o->tokens_file && o->text_count)
@@ -327,7 +372,7 @@ static enum status options_check(const struct options *o) {
     if ((bit & (PERPLEXITY | PASSKEY)) && o->no_plain && o->scheme.plain)
         return status_usage("--no-plain", "found together with --no-self-extend, which leaves "
                                           "nothing to measure, expected one of them");
-    if ((bit & (CAPTURE | INGEST)) && !o->output)
+    if ((bit & (CAPTURE | INGEST | EXPORT)) && !o->output)
         return status_usage("-o", "found no output file, expected -o FILE.h5");
     if (o->command == COMMAND_ASK && !o->book)
         return status_usage("-c", "found no reading, expected -c FILE.h5");
@@ -375,7 +420,7 @@ static enum status command_read(int argc, char **argv, struct options *options) 
     if (options->command == COMMAND_COUNT)
         return status_usage("command",
                             "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect, capture, ingest, ask or tokenize; see quire --help",
+                            "inspect, capture, ingest, ask, export or tokenize; see quire --help",
                             argv[1]);
     return STATUS_OK;
 }
@@ -399,7 +444,10 @@ static enum status options_read(int argc, char **argv, struct options *options) 
             options->command = COMMAND_HELP;
             return STATUS_OK;
         }
-        TRY(option_read(options, argc, argv, &at, given));
+        if (take_argument(options, argv[at]))
+            at++;
+        else
+            TRY(option_read(options, argc, argv, &at, given));
     }
     put_defaults(options);
     return options_check(options);

@@ -23,6 +23,7 @@ enum command {
     COMMAND_INGEST,
     COMMAND_ASK,
     COMMAND_TOKENIZE,
+    COMMAND_EXPORT,
     COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
     COMMAND_VERSION, /* quire --version */
     COMMAND_COUNT
@@ -90,7 +91,7 @@ struct options {
     double commit_seconds; /* --commit-every Ns */
     int64_t stop_after;    /* --stop-after, seconds; -1: not given */
     /* ask */
-    const char *book;      /* -c */
+    const char *book;      /* -c; of inspect and export the file named without an option */
     const char *questions; /* --questions */
     bool partial;          /* --partial */
     /* tokenize */
@@ -98,6 +99,7 @@ struct options {
     bool offsets;      /* --offsets */
     bool no_special;   /* --no-special */
     const char *batch; /* --batch FILE.jsonl */
+    bool verify;           /* inspect --verify */
 };
 
 /* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also

@@ -35,10 +35,13 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "  mpirun -n 4 quire passkey -m llama-2-7b --lengths 4096,16384 --trials 10\n"},
     [COMMAND_INSPECT] =
         {"tells what a model is and who would hold what of it",
-         "quire inspect -m MODEL_DIR [options]",
-         "Prints the model's shape, how far it reads with SelfExtend, and the share and memory of "
+         "quire inspect (-m MODEL_DIR | FILE.h5) [options]",
+         "Of a reading: what it holds, from which text, how far, and whether it is whole. Of a "
+         "model: "
+         "prints the model's shape, how far it reads with SelfExtend, and the share and memory of "
          "each rank on a mesh. Reads no weights; needs neither the ranks nor the memory that it "
          "tells of.",
+         "  quire inspect book.h5 --verify\n"
          "  quire inspect -m llama-2-7b --length 131072 --ranks 16\n"
          "  quire inspect -m llama-2-7b --mesh pp=2,tp=4,sp=2 --kv f32\n"},
     [COMMAND_CAPTURE] =
@@ -81,6 +84,13 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "  quire tokenize -m model.gguf --no-special < book.txt | quire tokenize -m model.gguf "
          "--decode\n"
          "  quire tokenize -m llama-2-7b/tokenizer.model --batch texts.jsonl > ids.jsonl\n"},
+    [COMMAND_EXPORT] =
+        {"writes keys and values of a reading as plain HDF5 datasets",
+         "quire export FILE.h5 -o OUT.h5 [options]",
+         "Writes the keys (before rotation) and values of a range of tokens and layers of a "
+         "reading "
+         "as float32, token by token, readable with h5py. Needs neither the model nor ranks.",
+         "  quire export book.h5 -o keys.h5 --range 1000:2000 --layers 0-3\n"},
 };
 
 /* Prints text from column `from` on (the line stands at `column`), words wrapped. */
