@@ -25,7 +25,8 @@ struct asking {
     struct tails tails;
     struct answer *answers; /* owned, [questions.count] */
     int64_t speaking;       /* rank 0: the question whose answer goes to stdout now */
-    int32_t pending;        /* the reading's last token, where it was not read yet; else -1 */
+    int32_t *pending;       /* owned: the reading's last tokens that were not read yet */
+    int64_t pending_count;
     int64_t generated;
     double seconds_resuming, seconds_reading, seconds_generating, first_token;
     /* of one pass */
@@ -52,24 +53,26 @@ static enum status check_complete(const struct asking *a) {
 
 /* Tokens that a question's tail must hold: what is pending, the question, the answer. */
 static int64_t tail_capacity(const struct asking *a, int64_t question) {
-    return (a->pending >= 0) + a->questions.all[question].tokens.count + a->options.count;
+    return a->pending_count + a->questions.all[question].tokens.count + a->options.count;
 }
 
+/* A conversation's last token was not read yet. */
 static enum status find_pending(struct asking *a) {
     const struct reading *r = a->reading;
+    MPI_Comm world = a->session.dist.world.comm;
     int32_t *ids = NULL;
     enum status status = STATUS_OK;
-    a->pending = -1;
-    if (r->commit.known == r->commit.tokens)
-        return STATUS_OK;
-    if (session_leads(&a->session)) {
+    a->pending_count = r->commit.known - r->commit.tokens;
+    a->pending = malloc((size_t)a->pending_count * sizeof *a->pending + 1);
+    if (!a->pending)
+        status = status_no_memory("token ids", a->pending_count * 4);
+    if (session_leads(&a->session) && status == STATUS_OK)
         status = reading_ids(r, &ids, NULL);
-        if (status == STATUS_OK)
-            a->pending = ids[r->commit.tokens];
-        free(ids);
-    }
-    TRY(status_agree(a->session.dist.world.comm, status));
-    MPI_Bcast(&a->pending, 1, MPI_INT32_T, 0, a->session.dist.world.comm);
+    if (ids && status == STATUS_OK)
+        memcpy(a->pending, ids + r->commit.tokens, (size_t)a->pending_count * sizeof *ids);
+    free(ids);
+    TRY(status_agree(world, status));
+    MPI_Bcast(a->pending, (int)a->pending_count, MPI_INT32_T, 0, world);
     return STATUS_OK;
 }
 
@@ -177,9 +180,9 @@ static enum status choose(struct asking *a, int64_t count) {
 
 /* The n-th token of a question's tail. */
 static int32_t question_token(const struct asking *a, int64_t question, int64_t n) {
-    if (a->pending >= 0)
-        return n ? a->questions.all[question].tokens.ids[n - 1] : a->pending;
-    return a->questions.all[question].tokens.ids[n];
+    if (n < a->pending_count)
+        return a->pending[n];
+    return a->questions.all[question].tokens.ids[n - a->pending_count];
 }
 
 /* Reads all questions, as many tokens in a pass as fit a chunk. */
@@ -330,6 +333,7 @@ enum status command_ask(const struct options *options) {
     for (int64_t i = 0; a.answers && i < a.questions.count; i++)
         answer_close(&a.answers[i]);
     free(a.answers);
+    free(a.pending);
     free(a.tokens);
     free(a.rows);
     free(a.choices);

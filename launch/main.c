@@ -128,7 +128,8 @@ int main(int argc, char **argv) {
     isa_available(); /* asks Linux for the tiles, before MPI and OpenMP start threads */
     enum status status = options_parse(argc, argv, &options);
     restart_prepared(argv, status == STATUS_OK ? options.threads : 0);
-    if (status == STATUS_OK && options.command == COMMAND_INGEST)
+    if (status == STATUS_OK &&
+        (options.command == COMMAND_INGEST || options.save || options.resume))
         pause_catch_signals();
     if (status == STATUS_OK &&
         (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))

@@ -80,6 +80,17 @@ const struct option option_rows[] = {
      "into the report.",
      SECTION_COMMAND, false, take_number, PLACE(logprobs), 0, LOGPROBS_MAX},
 
+    {"--save", "FILE.h5", GENERATE, NULL,
+     "Keeps the text and its continuation in FILE.h5, to be gone on with. There is room for "
+     "prompt, "
+     "-n and --reserve tokens in all.",
+     SECTION_COMMAND, false, take_text, PLACE(save), 0, 0},
+    {"--resume", "FILE.h5", GENERATE, NULL,
+     "Goes on behind what FILE.h5 keeps, on any number of ranks, with the text given (or none), "
+     "and "
+     "keeps what comes.",
+     SECTION_COMMAND, false, take_text, PLACE(resume), 0, 0},
+
     {"--lengths", "A,B,C", PERPLEXITY, "the whole text",
      "Numbers of tokens from the text's beginning to measure at.", SECTION_COMMAND, false,
      take_numbers, PLACE(lengths), 1, MOST},
@@ -366,7 +377,10 @@ static enum status options_check(const struct options *o) {
     if ((bit & TEXTS) && o->tokens_file && o->text_count)
         return status_usage("--tokens",
                             "found together with -f or -p, expected either ids or text");
-    if ((bit & TEXTS) && !o->tokens_file && !o->text_count)
+    if (o->save && o->resume)
+        return status_usage("--save", "found together with --resume, expected one of them: what is "
+                                      "resumed is kept in its own file");
+    if ((bit & TEXTS) && !o->tokens_file && !o->text_count && !o->resume)
         return status_usage(command_name(o->command),
                             "found no text, expected -f FILE, -p PROMPT or --tokens FILE");
     if ((bit & (PERPLEXITY | PASSKEY)) && o->no_plain && o->scheme.plain)
@@ -427,7 +441,7 @@ static enum status command_read(int argc, char **argv, struct options *options) 
 
 /* What is not given, and is not to be found elsewhere. */
 static void put_defaults(struct options *options) {
-    bool from_book = options->command == COMMAND_ASK;
+    bool from_book = options->command == COMMAND_ASK || options->resume;
     if (options->reserve < 0 && options->command != COMMAND_INGEST)
         options->reserve = 0;
     if (options->chunk == 0 && !from_book)

@@ -75,6 +75,7 @@ struct options {
     int64_t stop_count;
     bool ignore_eos;
     int64_t logprobs; /* --logprobs K; -1: not asked for */
+    const char *save, *resume;
     /* perplexity, passkey */
     struct number_list lengths; /* --lengths, tokens; empty: not given */
     bool no_plain;              /* --no-plain */

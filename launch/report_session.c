@@ -84,6 +84,10 @@ static void put_asked_generate(json_t *asked, const struct options *o) {
     json_object_set_new(asked, "top_k", json_integer(o->sample.top_k));
     json_object_set_new(asked, "top_p", json_real(o->sample.top_p));
     json_object_set_new(asked, "stop", stops);
+    if (o->command == COMMAND_GENERATE) {
+        json_object_set_new(asked, "save", text_or_null(o->save));
+        json_object_set_new(asked, "resume", text_or_null(o->resume));
+    }
     json_object_set_new(asked, "ignore_eos", json_boolean(o->ignore_eos));
     json_object_set_new(asked, "logprobs",
                         o->logprobs < 0 ? json_null() : json_integer(o->logprobs));
