@@ -138,7 +138,8 @@ static enum status encode_text(struct session *s) {
     TRY(input_read(options, &s->text, &s->text_len));
     if (s->text_len == 0)
         return refuse_empty(part_name(&options->texts[0]));
-    TRY(tokenizer_encode(s->tokenizer, s->text, s->text_len, !s->continues, &s->tokens));
+    TRY(s->continues ? tokenizer_encode_behind(s->tokenizer, s->text, s->text_len, &s->tokens)
+                     : tokenizer_encode(s->tokenizer, s->text, s->text_len, true, &s->tokens));
     if (s->tokens.count == 0)
         return refuse_empty(part_name(&options->texts[0]));
     for (int64_t i = 0; i < s->tokens.count; i++)

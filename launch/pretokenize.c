@@ -356,18 +356,38 @@ done:
     return status;
 }
 
-enum status pretokenizer_apply(const struct pretokenizer *pretokenizer, struct pieces *pieces) {
+/* For a text behind another: its own beginning is no beginning. */
+static enum status rewrite_prefix_space_behind(const void *step, const char *text,
+                                               const int64_t *origin, int64_t len,
+                                               struct pieces *out) {
+    return origin[0] ? rewrite_prefix_space(step, text, origin, len, out)
+                     : pieces_put(out, text, len, origin);
+}
+
+static enum status rewrite_metaspace_behind(const void *data, const char *text,
+                                            const int64_t *origin, int64_t len,
+                                            struct pieces *out) {
+    struct step step = *(const struct step *)data;
+    if (origin[0] == 0)
+        step.prepend = PREPEND_NEVER;
+    return rewrite_metaspace(&step, text, origin, len, out);
+}
+
+enum status pretokenizer_apply(const struct pretokenizer *pretokenizer, bool behind,
+                               struct pieces *pieces) {
     for (int64_t i = 0; i < pretokenizer->count; i++) {
         const struct step *step = &pretokenizer->steps[i];
         switch (step->kind) {
         case PREFIX_SPACE:
-            TRY(pieces_rewrite(pieces, rewrite_prefix_space, step));
+            TRY(pieces_rewrite(pieces, behind ? rewrite_prefix_space_behind : rewrite_prefix_space,
+                               step));
             break;
         case BYTES:
             TRY(pieces_rewrite(pieces, rewrite_bytes, step));
             break;
         case METASPACE:
-            TRY(pieces_rewrite(pieces, rewrite_metaspace, step));
+            TRY(pieces_rewrite(pieces, behind ? rewrite_metaspace_behind : rewrite_metaspace,
+                               step));
             break;
         default:
             TRY(split(step, pieces));

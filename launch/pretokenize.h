@@ -16,9 +16,11 @@ enum status pretokenizer_open(const char *file, const json_t *json,
                               struct pretokenizer **pretokenizer);
 void pretokenizer_close(struct pretokenizer **pretokenizer);
 
-/* Cuts and rewrites the pieces that are still text. Errors: memory, a pattern that takes too long.
+/* Cuts and rewrites the pieces that are still text; behind: see encode_rules. Errors: memory, a
+ * pattern that takes too long.
  */
-enum status pretokenizer_apply(const struct pretokenizer *pretokenizer, struct pieces *pieces);
+enum status pretokenizer_apply(const struct pretokenizer *pretokenizer, bool behind,
+                               struct pieces *pieces);
 
 /* True when a step writes bytes as characters of their own (ByteLevel). */
 bool pretokenizer_is_byte_level(const struct pretokenizer *pretokenizer);

@@ -66,7 +66,7 @@ static enum status encode(const struct session *s, struct question *q, int64_t i
         return status_fail("ask", field,
                            "found invalid UTF-8 at byte %" PRId64 ", expected UTF-8; convert it",
                            valid);
-    TRY(tokenizer_encode(s->tokenizer, q->text, len, false, &q->tokens));
+    TRY(tokenizer_encode_behind(s->tokenizer, q->text, len, &q->tokens));
     if (q->tokens.count == 0)
         return status_fail("ask", field,
                            "found an empty question, expected at least one token; give it some "

@@ -20,8 +20,8 @@ struct session {
     struct tokenizer *tokenizer; /* rank 0 only, NULL without one (--tokens, no tokenizer file) */
     struct tokens tokens; /* the prompt; ids on every rank, offsets on rank 0 only (NULL elsewhere
                            * and with --tokens) */
-    bool continues;       /* the text stands behind one that was read before: no BOS in front */
-    char *text;           /* the input's bytes, rank 0 only; NULL with --tokens */
+    bool continues; /* the text stands behind one that was read before: no BOS, no space in front */
+    char *text;     /* the input's bytes, rank 0 only; NULL with --tokens */
     int64_t text_len;
     struct weights *weights; /* open until session_load has read this rank's share */
     struct model model;

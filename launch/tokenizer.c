@@ -55,9 +55,8 @@ static enum status put_specials(const struct specials *specials, int64_t offset,
 /* The parts between added tokens. In front of the first stands nothing but what would stand there
  * anyhow, BOS. */
 static enum status encode_parts(const struct tokenizer *tokenizer, const struct pieces *pieces,
-                                struct token_list *list) {
+                                bool has_prefix, struct token_list *list) {
     const struct specials *front = &tokenizer->front;
-    bool has_prefix = true;
     for (int64_t i = 0; i < pieces->count; i++) {
         const struct piece *piece = &pieces->list[i];
         if (piece->id >= 0) {
@@ -78,13 +77,13 @@ static enum status encode_text(const struct tokenizer *tokenizer, const char *te
     if (tokenizer->json)
         return tokenizer_json_encode(tokenizer->json, text, len, rules, list);
     if (tokenizer->added.count == 0 || (tokenizer->added_by_controls && !rules->controls))
-        return sentencepiece_encode(tokenizer->sentencepiece, text, len, 0, true, list);
+        return sentencepiece_encode(tokenizer->sentencepiece, text, len, 0, !rules->behind, list);
     struct pieces pieces;
     enum status status = pieces_open(text, len, &pieces);
     if (status == STATUS_OK)
         status = added_tokens_cut(&tokenizer->added, false, rules, &pieces);
     if (status == STATUS_OK)
-        status = encode_parts(tokenizer, &pieces, list);
+        status = encode_parts(tokenizer, &pieces, !rules->behind, list);
     pieces_close(&pieces);
     return status;
 }
@@ -114,6 +113,12 @@ done:
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
                              bool around, struct tokens *tokens) {
     const struct encode_rules rules = {.around = around, .specials = true};
+    return tokenizer_encode_by(tokenizer, text, len, &rules, tokens);
+}
+
+enum status tokenizer_encode_behind(const struct tokenizer *tokenizer, const char *text,
+                                    int64_t len, struct tokens *tokens) {
+    const struct encode_rules rules = {.behind = true, .specials = true};
     return tokenizer_encode_by(tokenizer, text, len, &rules, tokens);
 }
 

@@ -79,6 +79,8 @@ struct text_range {
 /* How a text is read. */
 struct encode_rules {
     bool around;   /* add what stands around a text (see tokenizer_open) */
+    bool behind;   /* the text goes on behind another: the space that models put in front of a text
+                    * is left out */
     bool specials; /* tokens marked special count where the text spells them; else such text is
                     * ordinary. Added tokens without that mark always count */
     bool controls; /* and with a tokenizer.model its control pieces are such tokens, which it does
@@ -98,6 +100,10 @@ enum status tokenizer_encode_by(const struct tokenizer *tokenizer, const char *t
 /* The same with special tokens counting; around: see encode_rules. */
 enum status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, int64_t len,
                              bool around, struct tokens *tokens);
+
+/* A text that goes on behind another: nothing stands around it or in front of it. */
+enum status tokenizer_encode_behind(const struct tokenizer *tokenizer, const char *text,
+                                    int64_t len, struct tokens *tokens);
 
 /* Bytes of text[0..len) that are valid UTF-8 from the start; len when all are. */
 int64_t text_valid_utf8(const char *text, int64_t len);

@@ -92,7 +92,7 @@ static enum status show(const struct normalizer *normalizer, struct added_token 
     struct pieces pieces;
     enum status status = pieces_open(token->content, token->content_len, &pieces);
     if (status == STATUS_OK && token->normalized)
-        status = normalizer_apply(normalizer, &pieces);
+        status = normalizer_apply(normalizer, false, &pieces);
     if (status == STATUS_OK) {
         token->shown = pieces.text;
         token->shown_len = pieces.len;

@@ -285,11 +285,11 @@ enum status tokenizer_json_encode(const struct tokenizer_json *json, const char 
     if (status == STATUS_OK)
         status = added_tokens_cut(&json->added, false, rules, &pieces);
     if (status == STATUS_OK)
-        status = normalizer_apply(json->normalizer, &pieces);
+        status = normalizer_apply(json->normalizer, rules->behind, &pieces);
     if (status == STATUS_OK)
         status = added_tokens_cut(&json->added, true, rules, &pieces);
     if (status == STATUS_OK)
-        status = pretokenizer_apply(json->pretokenizer, &pieces);
+        status = pretokenizer_apply(json->pretokenizer, rules->behind, &pieces);
     if (status == STATUS_OK)
         status = encode_pieces(json, barred, &pieces, len, out);
     pieces_close(&pieces);

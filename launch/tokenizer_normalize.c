@@ -207,6 +207,13 @@ static enum status rewrite_prepend(const void *data, const char *text, const int
     return pieces_put(out, text, len, origin);
 }
 
+/* The same for a text behind another: its own beginning is no beginning. */
+static enum status rewrite_prepend_behind(const void *data, const char *text, const int64_t *origin,
+                                          int64_t len, struct pieces *out) {
+    return origin[0] ? rewrite_prepend(data, text, origin, len, out)
+                     : pieces_put(out, text, len, origin);
+}
+
 /* A step while it is applied. */
 struct replacement {
     const struct step *step;
@@ -348,7 +355,8 @@ static enum status replace(const struct step *step, struct pieces *pieces) {
     return status;
 }
 
-enum status normalizer_apply(const struct normalizer *normalizer, struct pieces *pieces) {
+enum status normalizer_apply(const struct normalizer *normalizer, bool behind,
+                             struct pieces *pieces) {
     static piece_rewrite *const rewrites[] = {
         [PREPEND] = rewrite_prepend, [STRIP] = rewrite_strip, [LOWERCASE] = rewrite_lowercase,
         [FORM] = rewrite_form,       [NMT] = rewrite_nmt,     [PRECOMPILED] = rewrite_precompiled};
@@ -356,6 +364,8 @@ enum status normalizer_apply(const struct normalizer *normalizer, struct pieces 
         const struct step *step = &normalizer->steps[i];
         if (step->kind == REPLACE)
             TRY(replace(step, pieces));
+        else if (step->kind == PREPEND && behind)
+            TRY(pieces_rewrite(pieces, rewrite_prepend_behind, step));
         else
             TRY(pieces_rewrite(pieces, rewrites[step->kind], step));
     }

@@ -13,7 +13,9 @@ struct normalizer; /* opaque, immutable */
 enum status normalizer_open(const char *file, const json_t *json, struct normalizer **normalizer);
 void normalizer_close(struct normalizer **normalizer);
 
-/* Rewrites the pieces that are still text. Errors: memory, a pattern that takes too long. */
-enum status normalizer_apply(const struct normalizer *normalizer, struct pieces *pieces);
+/* Rewrites the pieces that are still text; behind: see encode_rules. Errors: memory, a pattern that
+ * takes too long. */
+enum status normalizer_apply(const struct normalizer *normalizer, bool behind,
+                             struct pieces *pieces);
 
 #endif

@@ -252,7 +252,7 @@ START_TEST(help) {
     options_free(&o);
     for (enum command c = 0; c < COMMAND_HELP; c++) {
         char line[64];
-        snprintf(line, sizeof line, "%s -m DIR --help", command_name(c));
+        snprintf(line, sizeof line, "%s --help", command_name(c));
         accept(line, &o);
         ck_assert_int_eq(o.command, COMMAND_HELP);
         ck_assert_int_eq(o.help_on, c);
