@@ -58,18 +58,19 @@ struct product {
     bool adds; /* false: c is overwritten */
 };
 
-/* `down` x `across` registers of sums; constants where this is inlined. */
-INLINE void block_load(const int down, const int across, const struct product *p) {
-    const float *below = p->c + TILE_LANES * p->c_stride;
-    int64_t stride = p->c_stride * (int64_t)sizeof *p->c;
-    tile_load(0, p->c, stride);
-    if (across > 1)
-        tile_load(1, p->c + TILE_LANES, stride);
-    if (down > 1)
-        tile_load(2, below, stride);
-    if (down > 1 && across > 1)
-        tile_load(3, below + TILE_LANES, stride);
-}
+/* tile_load or tile_store of the sums: `down` x `across` registers, constants where it stands. */
+#define BLOCK_MOVE(move, down, across, p)                                                          \
+    do {                                                                                           \
+        float *c = (p)->c, *below = c + TILE_LANES * (p)->c_stride;                                \
+        const int64_t c_stride = (p)->c_stride * (int64_t)sizeof *c;                               \
+        move(0, c, c_stride);                                                                      \
+        if ((across) > 1)                                                                          \
+            move(1, c + TILE_LANES, c_stride);                                                     \
+        if ((down) > 1)                                                                            \
+            move(2, below, c_stride);                                                              \
+        if ((down) > 1 && (across) > 1)                                                            \
+            move(3, below + TILE_LANES, c_stride);                                                 \
+    } while (0)
 
 INLINE void block_zero(const int down, const int across) {
     tile_zero(0);
@@ -81,23 +82,11 @@ INLINE void block_zero(const int down, const int across) {
         tile_zero(3);
 }
 
-INLINE void block_store(const int down, const int across, const struct product *p) {
-    float *below = p->c + TILE_LANES * p->c_stride;
-    int64_t stride = p->c_stride * (int64_t)sizeof *p->c;
-    tile_store(0, p->c, stride);
-    if (across > 1)
-        tile_store(1, p->c + TILE_LANES, stride);
-    if (down > 1)
-        tile_store(2, below, stride);
-    if (down > 1 && across > 1)
-        tile_store(3, below + TILE_LANES, stride);
-}
-
 INLINE void block_run(const int down, const int across, const struct product *p) {
     const int64_t a_stride = p->a_stride * 2, b_stride = p->b_stride * 2; /* bytes */
     const uint16_t *a = p->a, *b = p->b;
     if (p->adds)
-        block_load(down, across, p);
+        BLOCK_MOVE(tile_load, down, across, p);
     else
         block_zero(down, across);
     for (int64_t k = 0; k < p->K; k++) {
@@ -117,7 +106,7 @@ INLINE void block_run(const int down, const int across, const struct product *p)
         a += TILE_DEPTH;
         b += p->b_deeper;
     }
-    block_store(down, across, p);
+    BLOCK_MOVE(tile_store, down, across, p);
 }
 
 static int64_t product_blocks(const struct product *p) {
