@@ -38,7 +38,7 @@ struct scratch {
     float *out, *max, *sums, *scores, *far_scores, *correction, *wide;
     int32_t *first, *border, *end;
     uint16_t *near, *far, *weights, *padded; /* where the kernel rounds */
-    void *keys_near, *keys_far, *values; /* a tile that was q8_0 */
+    void *keys_near, *keys_far, *values;     /* a tile that was q8_0 */
 };
 
 /* One call: what holds for all of it, and everything it allocates. */
@@ -198,6 +198,19 @@ static void step_widen(const struct kv_widener *q8_0, const struct scratch *scra
     step->values = scratch->values;
 }
 
+static void step_run(const struct attention_kernel *kernel, const struct scratch *scratch,
+                     struct attention_step *step) {
+    if (step->type != KV_Q8_0) {
+        kernel->run(step);
+    } else if (step->rows <= ATTENTION_FEW_ROWS && kernel->run_few_q8_0) {
+        kernel->run_few_q8_0(step);
+    } else {
+        step_widen(kernel->q8_0, scratch, step);
+        kernel->run(step);
+        step->type = KV_Q8_0;
+    }
+}
+
 static void span_steps(const struct job *job, const struct span *span,
                        const struct scratch *scratch) {
     const struct tile *tile = span->tile;
@@ -240,9 +253,7 @@ static void span_steps(const struct job *job, const struct span *span,
             if (step.far_groups > 0) /* every far block is there: a ring that never comes round */
                 step.keys_far = block_at(keys, keys->keys_far, INT64_MAX, b, offset);
             step.values = block_at(keys, keys->values, keys->ring_values, b, offset);
-            if (keys->type == KV_Q8_0)
-                step_widen(job->kernel->q8_0, scratch, &step);
-            job->kernel->run(&step);
+            step_run(job->kernel, scratch, &step);
         }
     }
 }

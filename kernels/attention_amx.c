@@ -362,6 +362,7 @@ const struct attention_kernel attention_amx =
      .close = tiles_close,
      .rows = STEP_PASSES * PASS_ROWS,
      .keys = STEP_KEYS,
+     .run_few_q8_0 = attention_few_q8_0,
      .q8_0 = &kv_widen_avx512_bf16,
      .rounds = true,
      .round = gemm_round};

@@ -103,8 +103,9 @@ static void block_1(int64_t rows, const struct product *p) {
         BLOCK_CASE(1, 3)
         BLOCK_CASE(1, 4)
         BLOCK_CASE(1, 5)
-        BLOCK_CASE(1, 6) BLOCK_CASE(1, 7) BLOCK_CASE(1, 8) BLOCK_CASE(1, 9) BLOCK_CASE(1, 10)
-            BLOCK_CASE(1, 11) BLOCK_CASE(1, 12)
+        BLOCK_CASE(1, 6)
+        BLOCK_CASE(1, 7) BLOCK_CASE(1, 8) BLOCK_CASE(1, 9) BLOCK_CASE(1, 10) BLOCK_CASE(1, 11)
+            BLOCK_CASE(1, 12)
     }
 }
 
@@ -115,8 +116,9 @@ static void block_2(int64_t rows, const struct product *p) {
         BLOCK_CASE(2, 3)
         BLOCK_CASE(2, 4)
         BLOCK_CASE(2, 5)
-        BLOCK_CASE(2, 6) BLOCK_CASE(2, 7) BLOCK_CASE(2, 8) BLOCK_CASE(2, 9) BLOCK_CASE(2, 10)
-            BLOCK_CASE(2, 11) BLOCK_CASE(2, 12)
+        BLOCK_CASE(2, 6)
+        BLOCK_CASE(2, 7) BLOCK_CASE(2, 8) BLOCK_CASE(2, 9) BLOCK_CASE(2, 10) BLOCK_CASE(2, 11)
+            BLOCK_CASE(2, 12)
     }
 }
 
@@ -266,6 +268,7 @@ static void step_run(const struct attention_step *s) {
 const struct attention_kernel attention_avx512_bf16 = {.run = step_run,
                                                        .rows = STEP_ROWS,
                                                        .keys = STEP_KEYS,
+                                                       .run_few_q8_0 = attention_few_q8_0,
                                                        .q8_0 = &kv_widen_avx512_bf16,
                                                        .rounds = true,
                                                        .round = gemm_round};

@@ -43,7 +43,7 @@ struct attention_step {
     const uint16_t *near_rounded; /* [rows, stride_rounded] the same in bf16, where the kernel */
     const uint16_t *far_rounded;  /* rounds */
 
-    enum kv_type type;     /* f32 or bf16 */
+    enum kv_type type;     /* f32 or bf16; q8_0 only for run_few_q8_0 */
     int64_t keys;          /* 1 .. the kernel's; those of the last group beyond are not seen */
     int64_t far_groups;    /* groups of KV_GROUP keys [0, far_groups) hold a far key of some row */
     int64_t near_group;    /* groups [near_group, end) hold a near one */
@@ -78,11 +78,18 @@ static inline void step_cap(const struct attention_step *s, soft_cap_function *c
         cap(scores + r * STEP_KEYS + first * KV_GROUP, s->score_cap, (end - first) * KV_GROUP);
 }
 
+#define ATTENTION_FEW_ROWS 8
+
+/* run_few_q8_0 of the kernels with bf16 products. */
+void attention_few_q8_0(const struct attention_step *step);
+
 /* A step, with the tiles that it takes. */
 struct attention_kernel {
     void (*run)(const struct attention_step *step);
-    int64_t rows, keys;            /* of a tile at most; keys a multiple of KV_GROUP */
-    bool rounds;                   /* bf16 arithmetic */
+    int64_t rows, keys; /* of a tile at most; keys a multiple of KV_GROUP */
+    bool rounds;        /* bf16 arithmetic */
+    /* The same for tiles of q8_0 as they are and up to ATTENTION_FEW_ROWS rows; may be NULL. */
+    void (*run_few_q8_0)(const struct attention_step *step);
     const struct kv_widener *q8_0; /* what makes tiles of q8_0 ready for the step */
     /* Rounds n floats to bf16. NULL in f32. */
     void (*round)(int64_t n, const float *x, uint16_t *rounded);
