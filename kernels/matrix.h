@@ -7,7 +7,19 @@
 #include <stdint.h>
 
 /* The types in blocks follow those without. */
-enum matrix_type { MATRIX_F32, MATRIX_BF16, MATRIX_Q8_0, MATRIX_Q4_0, MATRIX_TYPE_COUNT };
+enum matrix_type {
+    MATRIX_F32,
+    MATRIX_BF16,
+    MATRIX_Q8_0,
+    MATRIX_Q4_0,
+    MATRIX_Q4_1,
+    MATRIX_Q5_0,
+    MATRIX_Q5_1,
+    MATRIX_Q4_K,
+    MATRIX_Q5_K,
+    MATRIX_Q6_K,
+    MATRIX_TYPE_COUNT
+};
 
 struct matrix {
     enum matrix_type type;

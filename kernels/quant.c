@@ -16,14 +16,17 @@
     }
 
 static const struct quant_kernels kernels[MATRIX_TYPE_COUNT][ISA_COUNT] = {
-    [MATRIX_Q8_0] = AT_ALL_LEVELS(q8_0),
-    [MATRIX_Q4_0] = AT_ALL_LEVELS(q4_0),
+    [MATRIX_Q8_0] = AT_ALL_LEVELS(q8_0), [MATRIX_Q4_0] = AT_ALL_LEVELS(q4_0),
+    [MATRIX_Q4_1] = AT_ALL_LEVELS(q4_1), [MATRIX_Q5_0] = AT_ALL_LEVELS(q5_0),
+    [MATRIX_Q5_1] = AT_ALL_LEVELS(q5_1), [MATRIX_Q4_K] = AT_ALL_LEVELS(q4_k),
+    [MATRIX_Q5_K] = AT_ALL_LEVELS(q5_k), [MATRIX_Q6_K] = AT_ALL_LEVELS(q6_k),
 };
 
 /* With the processor's 8-bit products, at AVX-512 and above. */
 static quant_few_function *const few_vnni[MATRIX_TYPE_COUNT] = {
-    [MATRIX_Q8_0] = q8_0_few_vnni,
-    [MATRIX_Q4_0] = q4_0_few_vnni,
+    [MATRIX_Q8_0] = q8_0_few_vnni, [MATRIX_Q4_0] = q4_0_few_vnni, [MATRIX_Q4_1] = q4_1_few_vnni,
+    [MATRIX_Q5_0] = q5_0_few_vnni, [MATRIX_Q5_1] = q5_1_few_vnni, [MATRIX_Q4_K] = q4_k_few_vnni,
+    [MATRIX_Q5_K] = q5_k_few_vnni, [MATRIX_Q6_K] = q6_k_few_vnni,
 };
 
 static quant_round_function *const rounds[ISA_COUNT] = {quant_round_generic, quant_round_avx2,
@@ -73,6 +76,17 @@ bool quant_store(enum matrix_type type, int64_t first, int64_t rows, int64_t col
         free(row);
     }
     return good;
+}
+
+void quant_place(enum matrix_type type, int64_t first, int64_t rows, int64_t blocks,
+                 const unsigned char *from, void *data) {
+    const struct quant_type *quant = quant_type(type);
+    int64_t row_bytes = blocks * quant->block_bytes, groups = (rows + QUANT_ROWS - 1) / QUANT_ROWS;
+    unsigned char *tiles = (unsigned char *)data + first / QUANT_ROWS * blocks * quant->tile_bytes;
+#pragma omp parallel for schedule(static) if (groups > 1)
+    for (int64_t g = 0; g < groups; g++)
+        quant->pack(min_of(rows - g * QUANT_ROWS, QUANT_ROWS), blocks,
+                    from + g * QUANT_ROWS * row_bytes, tiles + g * blocks * quant->tile_bytes);
 }
 
 /* One group of rows to out [QUANT_ROWS, cols]: whole tiles in their place, those that a slice cuts

@@ -15,10 +15,7 @@
  *       ...
  *       vector 7                 q28..q31   q28..q31       q28..q31
  *
- *     q4_0, 288 bytes
- *       scales (f16)             d          d              d
- *       vector v = 0..3          b4v..b4v+3 ...                          b_i = q_i | q_(16+i) << 4
- *                                                                        value (q - 8) d
+ * quant_layout.h says it for the other types.
  * Rows that are lacking in the last group are zeros. */
 #ifndef QUIRE_KERNELS_QUANT_H
 #define QUIRE_KERNELS_QUANT_H
@@ -52,6 +49,10 @@ const struct quant_type *quant_type(enum matrix_type type);
  * QUANT_ROWS, on all threads; cols a multiple of the block. False without memory. */
 bool quant_store(enum matrix_type type, int64_t first, int64_t rows, int64_t cols, const float *x,
                  void *data);
+
+/* The same from `rows` rows of `blocks` blocks as files have them, one row behind the other. */
+void quant_place(enum matrix_type type, int64_t first, int64_t rows, int64_t blocks,
+                 const unsigned char *from, void *data);
 
 /* One row as f32, out [cols]. */
 void quant_row(const struct matrix *m, int64_t row, float *out);

@@ -1,11 +1,12 @@
-/* Matrices in blocks at AVX2. A tile's sixteen rows are two halves of eight 32-bit lanes. */
+/* Matrices in blocks at AVX2. A tile's sixteen rows are two parts of eight 32-bit lanes. */
+#include "kernels/quant_layout.h"
 #include "kernels/quant_level.h"
 
 #include <immintrin.h>
 #include <string.h>
 
-#define BLOCK 32
-#define HALF 8
+#define RUN 32
+#define PART 8
 #define INLINE static inline __attribute__((always_inline))
 
 static inline __m256i load(const void *at) {
@@ -16,13 +17,74 @@ static inline __m128i load_half(const void *at) {
     return _mm_loadu_si128((const __m128i *)at);
 }
 
-/* Vector v of a tile, its half `half`. */
-static inline __m256i quants(const unsigned char *tile, int v, int half) {
-    return load(tile + QUANT_TILE_SCALES + v * 64 + half * 32);
+/* Numbers 4v .. 4v+3 of each row of a run's part (which begins 32 bytes on), without sign. */
+typedef __m256i bytes_function(const unsigned char *run, int v);
+
+INLINE __m256i bytes_q8_0(const unsigned char *run, int v) {
+    return _mm256_xor_si256(load(run + v * 64), _mm256_set1_epi8(-128));
 }
 
-static inline __m256 scales_of(const unsigned char *tile, int half) {
-    return _mm256_cvtph_ps(load_half(tile + half * 16));
+INLINE __m256i bytes_4(const unsigned char *run, int v) {
+    __m256i bytes = load(run + v % 4 * 64);
+    if (v >= 4)
+        bytes = _mm256_srli_epi16(bytes, 4);
+    return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+}
+
+/* Each byte's bits moved up by `up` places (down where it is negative), those of `mask` kept. */
+INLINE __m256i bits(__m256i bytes, int up, int mask) {
+    __m256i moved = up < 0 ? _mm256_srli_epi16(bytes, -up) : _mm256_slli_epi16(bytes, up);
+    return _mm256_and_si256(moved, _mm256_set1_epi8((char)mask));
+}
+
+INLINE __m256i bytes_5(const unsigned char *run, int v) {
+    return _mm256_or_si256(bytes_4(run, v), bits(load(run + QUANT_HIGH), 4 - v, 16));
+}
+
+INLINE __m256i bytes_6(const unsigned char *run, int v) {
+    __m256i high = load(run + QUANT_HIGH + v / 4 * 64);
+    return _mm256_or_si256(bytes_4(run, v), bits(high, 4 - 2 * (v % 4), 48));
+}
+
+/* Scales of run s of a tile and of its half, or its minimum, for a part's rows. */
+typedef __m256 scales_function(const unsigned char *tile, int s, int half, int part);
+
+INLINE __m256 scales_halves(const unsigned char *at, int part) {
+    return _mm256_cvtph_ps(load_half(at + part * 16));
+}
+
+INLINE __m256 scales_eight(const unsigned char *at, int part) {
+    __m128i eight = _mm_loadl_epi64((const __m128i *)(at + part * PART));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(eight));
+}
+
+INLINE __m256 scales_plain(const unsigned char *tile, int s, int half, int part) {
+    (void)s, (void)half;
+    return scales_halves(tile, part);
+}
+
+INLINE __m256 minimum_plain(const unsigned char *tile, int s, int half, int part) {
+    (void)s, (void)half;
+    return _mm256_sub_ps(_mm256_set1_ps(-0.0f), scales_halves(tile + 32, part));
+}
+
+INLINE __m256 scales_k(const unsigned char *tile, int s, int half, int part) {
+    (void)half;
+    return _mm256_mul_ps(scales_halves(tile, part),
+                         scales_eight(tile + 64 + s * QUANT_RUN_SCALES, part));
+}
+
+INLINE __m256 minimum_k(const unsigned char *tile, int s, int half, int part) {
+    (void)half;
+    return _mm256_mul_ps(scales_halves(tile + 32, part),
+                         scales_eight(tile + 64 + s * QUANT_RUN_SCALES + QUANT_ROWS, part));
+}
+
+INLINE __m256 scales_q6_k(const unsigned char *tile, int s, int half, int part) {
+    const unsigned char *at = tile + 32 + s * QUANT_RUN_SCALES + half * QUANT_ROWS + part * PART;
+    __m128i eight = _mm_loadl_epi64((const __m128i *)at);
+    return _mm256_mul_ps(scales_halves(tile, part),
+                         _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight)));
 }
 
 /* Four values of a token, the same for every row. */
@@ -37,86 +99,121 @@ static inline __m256i add_fours(__m256i sum, __m256i pairs) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-/* sum_k q x over a block for one plane of the token. The sign goes from the weight to the
- * activation; two products of at most 128 * 127 fit 16 bits. */
-INLINE __m256i q8_0_dot(const unsigned char *tile, int half, const int8_t *plane) {
+/* What is inlined for each type. */
+struct kind {
+    const struct quant_layout *layout;
+    bytes_function *bytes;
+    scales_function *scales, *minimum;
+};
+
+/* Product of four columns without and with sign in pairs of 16 bits. Numbers of up to 6 bits: two
+ * products of at most 63 * 127 fit. */
+INLINE __m256i pairs_of(const struct kind kind, const unsigned char *run, int v,
+                        const int8_t *plane) {
+    return _mm256_maddubs_epi16(kind.bytes(run, v), token(plane, v));
+}
+
+/* q8_0: the sign goes from the weight to the activation; two of at most 128 * 127 fit. */
+INLINE __m256i pairs_q8_0(const unsigned char *run, int v, const int8_t *plane) {
+    __m256i q = load(run + v * 64);
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(token(plane, v), q));
+}
+
+/* sum_k q x over vectors [first, end) of a run for one plane of the token, q without sign but in
+ * q8_0. Two pairs of at most 2 * 63 * 127 fit 16 bits. */
+INLINE __m256i dot(const struct kind kind, const unsigned char *run, int first, int end,
+                   const int8_t *plane) {
     __m256i sum = _mm256_setzero_si256();
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; v++) {
-        __m256i q = quants(tile, v, half), x = _mm256_sign_epi8(token(plane, v), q);
-        sum = add_fours(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(q), x));
+    bool whole_bytes = kind.layout->offset == 128;
+#pragma GCC unroll 4
+    for (int v = first; v < end; v += 2) {
+        if (whole_bytes) {
+            sum = add_fours(sum, pairs_q8_0(run, v, plane));
+            sum = add_fours(sum, pairs_q8_0(run, v + 1, plane));
+        } else {
+            sum = add_fours(sum, _mm256_add_epi16(pairs_of(kind, run, v, plane),
+                                                  pairs_of(kind, run, v + 1, plane)));
+        }
     }
     return sum;
 }
 
-/* The same with q + 8 in place of q: eight pairs of products of at most 15 * 127 fit 16 bits. */
-INLINE __m256i q4_0_dot(const unsigned char *tile, int half, const int8_t *plane) {
-    const __m256i low = _mm256_set1_epi8(15);
-    __m256i pairs = _mm256_setzero_si256();
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
-        __m256i q = quants(tile, v, half);
-        __m256i first = _mm256_and_si256(q, low);
-        __m256i second = _mm256_and_si256(_mm256_srli_epi16(q, 4), low);
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(first, token(plane, v)));
-        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(second, token(plane, v + 4)));
+/* 255 high + low over half a run of the token. */
+static inline int32_t half_sum(const int8_t *planes, int half) {
+    int32_t high = 0, low = 0;
+    for (int k = half * 16; k < half * 16 + 16; k++) {
+        high += planes[k];
+        low += planes[RUN + k];
     }
-    return add_fours(_mm256_setzero_si256(), pairs);
+    return 255 * high + low;
 }
 
-/* The functions of a type are these, with its own dot; `offset` is what its dot has q larger by. */
-typedef __m256i dot_function(const unsigned char *tile, int half, const int8_t *plane);
-
-INLINE __m256 add_block(dot_function *dot, int offset, const unsigned char *tile, int half,
-                        const int8_t *planes, float scale, int sum, __m256 sums) {
-    __m256i high = dot(tile, half, planes), low = dot(tile, half, planes + BLOCK);
+/* Vectors [first, end) of run s, which share a scale, for one token, whose values add to x_sum. */
+INLINE __m256 add_vectors(const struct kind kind, const unsigned char *tile, int s, int first,
+                          int end, int part, const int8_t *planes, float x_scale, int32_t x_sum,
+                          __m256 sums) {
+    const struct quant_layout *l = kind.layout;
+    const unsigned char *run = tile + l->head + s * l->run + part * 32;
+    __m256i high = dot(kind, run, first, end, planes);
+    __m256i low = dot(kind, run, first, end, planes + RUN);
     __m256i all = _mm256_add_epi32(_mm256_sub_epi32(_mm256_slli_epi32(high, 8), high), low);
-    if (offset)
-        all = _mm256_sub_epi32(all, _mm256_set1_epi32(offset * sum));
-    __m256 factor = _mm256_mul_ps(scales_of(tile, half), _mm256_set1_ps(scale));
+    if (l->offset && l->offset != 128)
+        all = _mm256_sub_epi32(all, _mm256_set1_epi32(l->offset * x_sum));
+    __m256 factor = _mm256_mul_ps(kind.scales(tile, s, first / 4, part), _mm256_set1_ps(x_scale));
     return _mm256_fmadd_ps(factor, _mm256_cvtepi32_ps(all), sums);
 }
 
-INLINE void put(__m256 sums, float *y, int64_t rows) {
-    float part[HALF];
-    _mm256_storeu_ps(part, sums);
-    if (rows > 0)
-        memcpy(y, part, (size_t)(rows < HALF ? rows : HALF) * sizeof *y);
+INLINE __m256 add_run(const struct kind kind, const unsigned char *tile, int s, int part,
+                      const struct quant_input *in, int64_t i, __m256 sums) {
+    const int8_t *planes = in->planes + i * 2 * RUN;
+    float scale = in->scales[i];
+    if (kind.layout->halves) {
+        for (int half = 0; half < 2; half++)
+            sums = add_vectors(kind, tile, s, 4 * half, 4 * half + 4, part, planes, scale,
+                               half_sum(planes, half), sums);
+    } else {
+        sums = add_vectors(kind, tile, s, 0, 8, part, planes, scale, in->sums[i], sums);
+    }
+    if (kind.layout->minimum) {
+        __m256 factor = _mm256_mul_ps(kind.minimum(tile, s, 0, part), _mm256_set1_ps(scale));
+        sums = _mm256_fnmadd_ps(factor, _mm256_set1_ps((float)in->sums[i]), sums);
+    }
+    return sums;
 }
 
-INLINE void few(dot_function *dot, int offset, int64_t tile_bytes, const struct quant_input *in,
-                const struct matrix *m, int64_t first, int64_t end, float *y) {
-    const unsigned char *tile = (const unsigned char *)m->data + first * in->blocks * tile_bytes;
+INLINE void put(__m256 sums, float *y, int64_t rows) {
+    float part[PART];
+    _mm256_storeu_ps(part, sums);
+    if (rows > 0)
+        memcpy(y, part, (size_t)(rows < PART ? rows : PART) * sizeof *y);
+}
+
+INLINE void few(const struct kind kind, const struct quant_input *in, const struct matrix *m,
+                int64_t first, int64_t end, float *y) {
+    const int runs = kind.layout->runs;
+    int64_t tiles = in->blocks / runs, tile_bytes = quant_tile_bytes(kind.layout);
+    const unsigned char *tile = (const unsigned char *)m->data + first * tiles * tile_bytes;
     for (int64_t g = first; g < end; g++) {
         int64_t n = g * QUANT_ROWS;
         __m256 sums[QUANT_PASS][2];
         memset(sums, 0, sizeof sums);
-        for (int64_t b = 0; b < in->blocks; b++, tile += tile_bytes)
-            for (int64_t t = 0, i = b; t < in->T; t++, i += in->blocks)
-                for (int half = 0; half < 2; half++)
-                    sums[t][half] = add_block(dot, offset, tile, half, in->planes + i * 2 * BLOCK,
-                                              in->scales[i], in->sums[i], sums[t][half]);
+        for (int64_t b = 0; b < in->blocks; b++) {
+            int s = (int)(b % runs);
+            for (int64_t t = 0; t < in->T; t++)
+                for (int part = 0; part < 2; part++)
+                    sums[t][part] =
+                        add_run(kind, tile, s, part, in, t * in->blocks + b, sums[t][part]);
+            if (s == runs - 1)
+                tile += tile_bytes;
+        }
         for (int64_t t = 0; t < in->T; t++)
-            for (int half = 0; half < 2; half++)
-                put(sums[t][half], y + t * m->rows + n + half * HALF, m->rows - n - half * HALF);
+            for (int part = 0; part < 2; part++)
+                put(sums[t][part], y + t * m->rows + n + part * PART, m->rows - n - part * PART);
     }
 }
 
-void q8_0_few_avx2(const struct quant_input *in, const struct matrix *m, int64_t first, int64_t end,
-                   float *y) {
-    few(q8_0_dot, 0, 544, in, m, first, end, y);
-}
-
-void q4_0_few_avx2(const struct quant_input *in, const struct matrix *m, int64_t first, int64_t end,
-                   float *y) {
-    few(q4_0_dot, 8, 288, in, m, first, end, y);
-}
-
-/* Four vectors' bytes of four rows from row 4 * quad on: row by row, the 16 bytes of each. */
-INLINE void rows_of(const unsigned char *vectors, int quad, __m128i rows[4]) {
-    __m128i v[4];
-    for (int i = 0; i < 4; i++)
-        v[i] = load_half(vectors + i * 64 + quad * 16);
+/* Four vectors' bytes of four rows: row by row, the 16 bytes of each. */
+INLINE void rows_of(const __m128i v[4], __m128i rows[4]) {
     __m128i low01 = _mm_unpacklo_epi32(v[0], v[1]), low23 = _mm_unpacklo_epi32(v[2], v[3]);
     __m128i high01 = _mm_unpackhi_epi32(v[0], v[1]), high23 = _mm_unpackhi_epi32(v[2], v[3]);
     rows[0] = _mm_unpacklo_epi64(low01, low23);
@@ -125,53 +222,69 @@ INLINE void rows_of(const unsigned char *vectors, int quad, __m128i rows[4]) {
     rows[3] = _mm_unpackhi_epi64(high01, high23);
 }
 
-/* Sixteen bytes with their sign, times the row's scale. */
-INLINE void put_values(__m128i bytes, float scale, float *out) {
-    __m256 factor = _mm256_set1_ps(scale);
-    __m256 first = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
-    __m256 second = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)));
-    _mm256_storeu_ps(out, _mm256_mul_ps(first, factor));
-    _mm256_storeu_ps(out + 8, _mm256_mul_ps(second, factor));
+/* Eight bytes with their sign to values. */
+INLINE void put_values(__m128i bytes, float scale, bool has_minimum, float minimum, float *out) {
+    __m256 value =
+        _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)), _mm256_set1_ps(scale));
+    if (has_minimum)
+        value = _mm256_sub_ps(value, _mm256_set1_ps(minimum));
+    _mm256_storeu_ps(out, value);
 }
 
-INLINE void scales_store(const unsigned char *tile, float scales[QUANT_ROWS]) {
-    _mm256_storeu_ps(scales, scales_of(tile, 0));
-    _mm256_storeu_ps(scales + HALF, scales_of(tile, 1));
-}
-
-void q8_0_widen_f32_avx2(int64_t tiles, const unsigned char *from, int64_t stride, float *out) {
-    float scales[QUANT_ROWS];
-    __m128i rows[4];
-    for (int64_t b = 0; b < tiles; b++, from += 544, out += BLOCK) {
-        scales_store(from, scales);
-        for (int quad = 0; quad < 4; quad++)
-            for (int half = 0; half < 2; half++) {
-                rows_of(from + QUANT_TILE_SCALES + half * 256, quad, rows);
-                for (int i = 0; i < 4; i++)
-                    put_values(rows[i], scales[4 * quad + i],
-                               out + (4 * quad + i) * stride + half * 16);
-            }
-    }
-}
-
-void q4_0_widen_f32_avx2(int64_t tiles, const unsigned char *from, int64_t stride, float *out) {
-    const __m128i low = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
-    float scales[QUANT_ROWS];
-    __m128i rows[4];
-    for (int64_t b = 0; b < tiles; b++, from += 288, out += BLOCK) {
-        scales_store(from, scales);
-        for (int quad = 0; quad < 4; quad++) {
-            rows_of(from + QUANT_TILE_SCALES, quad, rows);
-            for (int i = 0; i < 4; i++) {
-                float *row = out + (4 * quad + i) * stride;
-                __m128i first = _mm_and_si128(rows[i], low);
-                __m128i second = _mm_and_si128(_mm_srli_epi16(rows[i], 4), low);
-                put_values(_mm_sub_epi8(first, eight), scales[4 * quad + i], row);
-                put_values(_mm_sub_epi8(second, eight), scales[4 * quad + i], row + 16);
-            }
+/* Half a run of a part's eight rows. */
+INLINE void widen_half(const struct kind kind, const unsigned char *tile, int s, int half, int part,
+                       int64_t stride, float *out) {
+    const struct quant_layout *l = kind.layout;
+    const unsigned char *run = tile + l->head + s * l->run + part * 32;
+    float scales[PART], minimum[PART] = {0};
+    __m256i v[4];
+    _mm256_storeu_ps(scales, kind.scales(tile, s, half, part));
+    if (l->minimum)
+        _mm256_storeu_ps(minimum, kind.minimum(tile, s, 0, part));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        v[i] = _mm256_sub_epi8(kind.bytes(run, 4 * half + i), _mm256_set1_epi8((char)l->offset));
+    for (int quad = 0; quad < 2; quad++) {
+        __m128i four[4], rows[4];
+        for (int i = 0; i < 4; i++)
+            four[i] = quad ? _mm256_extracti128_si256(v[i], 1) : _mm256_castsi256_si128(v[i]);
+        rows_of(four, rows);
+        for (int i = 0; i < 4; i++) {
+            int r = 4 * quad + i;
+            float *to = out + (part * PART + r) * stride + half * 16;
+            put_values(rows[i], scales[r], l->minimum, minimum[r], to);
+            put_values(_mm_srli_si128(rows[i], 8), scales[r], l->minimum, minimum[r], to + 8);
         }
     }
 }
+
+INLINE void widen(const struct kind kind, int64_t tiles, const unsigned char *from, int64_t stride,
+                  float *out) {
+    for (int64_t b = 0; b < tiles; b++, from += quant_tile_bytes(kind.layout))
+        for (int s = 0; s < kind.layout->runs; s++, out += RUN)
+            for (int part = 0; part < 2; part++)
+                for (int half = 0; half < 2; half++)
+                    widen_half(kind, from, s, half, part, stride, out);
+}
+
+#define KERNELS(type, bytes, scales, minimum)                                                      \
+    void type##_few_avx2(const struct quant_input *in, const struct matrix *m, int64_t first,      \
+                         int64_t end, float *y) {                                                  \
+        few((struct kind){&quant_layout_##type, bytes, scales, minimum}, in, m, first, end, y);    \
+    }                                                                                              \
+    void type##_widen_f32_avx2(int64_t tiles, const unsigned char *from, int64_t stride,           \
+                               float *out) {                                                       \
+        widen((struct kind){&quant_layout_##type, bytes, scales, minimum}, tiles, from, stride,    \
+              out);                                                                                \
+    }
+KERNELS(q8_0, bytes_q8_0, scales_plain, minimum_plain)
+KERNELS(q4_0, bytes_4, scales_plain, minimum_plain)
+KERNELS(q4_1, bytes_4, scales_plain, minimum_plain)
+KERNELS(q5_0, bytes_5, scales_plain, minimum_plain)
+KERNELS(q5_1, bytes_5, scales_plain, minimum_plain)
+KERNELS(q4_k, bytes_4, scales_k, minimum_k)
+KERNELS(q5_k, bytes_5, scales_k, minimum_k)
+KERNELS(q6_k, bytes_6, scales_q6_k, minimum_plain)
 
 static inline uint32_t largest_bits(__m256i a) {
     __m128i b = _mm_max_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
@@ -196,7 +309,7 @@ static inline int32_t sum_of(__m256i a) {
 void quant_round_avx2(int64_t blocks, const float *x, int8_t *planes, float *scales,
                       int32_t *sums) {
     const __m256i size = _mm256_set1_epi32(0x7fffffff);
-    for (int64_t b = 0; b < blocks; b++, x += BLOCK, planes += 2 * BLOCK) {
+    for (int64_t b = 0; b < blocks; b++, x += RUN, planes += 2 * RUN) {
         __m256i most = _mm256_setzero_si256(), high[4], low[4], sum = most;
         for (int i = 0; i < 4; i++)
             most = _mm256_max_epi32(most, _mm256_and_si256(load(x + 8 * i), size));
@@ -216,7 +329,7 @@ void quant_round_avx2(int64_t blocks, const float *x, int8_t *planes, float *sca
             sum = _mm256_add_epi32(sum, whole);
         }
         _mm256_storeu_si256((__m256i *)planes, narrow(high));
-        _mm256_storeu_si256((__m256i *)(planes + BLOCK), narrow(low));
+        _mm256_storeu_si256((__m256i *)(planes + RUN), narrow(low));
         scales[b] = finite ? largest * (1.0f / QUANT_INPUT_MOST) : largest - largest;
         sums[b] = sum_of(sum);
     }

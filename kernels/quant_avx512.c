@@ -1,36 +1,27 @@
 /* Matrices in blocks at AVX-512: widening to f32, and activations for products from the blocks. */
-#include "kernels/quant_level.h"
 #include "kernels/quant_vector_avx512.h"
 
 #include <string.h>
 
-static inline void put_values(__m128i bytes, __m512 scale, float *out) {
-    _mm512_storeu_ps(out, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), scale));
+INLINE void widen(const struct quant_layout *l, bytes_function *bytes, scales_function *scales,
+                  scales_function *minimum, int64_t tiles, const unsigned char *from,
+                  int64_t stride, float *out) {
+    struct run_rows rows;
+    for (int64_t b = 0; b < tiles; b++, from += quant_tile_bytes(l))
+        for (int s = 0; s < l->runs; s++, out += 32) {
+            run_unpack(l, bytes, scales, minimum, from, s, &rows);
+            for (int r = 0; r < QUANT_ROWS; r++)
+                for (int half = 0; half < 2; half++)
+                    _mm512_storeu_ps(out + r * stride + half * 16, run_values(l, &rows, half, r));
+        }
 }
 
-void q8_0_widen_f32_avx512(int64_t tiles, const unsigned char *from, int64_t stride, float *out) {
-    struct tile_rows rows;
-    for (int64_t b = 0; b < tiles; b++, from += 544, out += 32) {
-        tile_rows_q8_0(from, &rows);
-        for (int r = 0; r < QUANT_ROWS; r++) {
-            __m512 scale = _mm512_set1_ps(rows.scales[r]);
-            put_values(rows.first[r], scale, out + r * stride);
-            put_values(rows.second[r], scale, out + r * stride + 16);
-        }
+#define WIDEN(type, bytes, scales, minimum)                                                        \
+    void type##_widen_f32_avx512(int64_t tiles, const unsigned char *from, int64_t stride,         \
+                                 float *out) {                                                     \
+        widen(&quant_layout_##type, bytes, scales, minimum, tiles, from, stride, out);             \
     }
-}
-
-void q4_0_widen_f32_avx512(int64_t tiles, const unsigned char *from, int64_t stride, float *out) {
-    struct tile_rows rows;
-    for (int64_t b = 0; b < tiles; b++, from += 288, out += 32) {
-        tile_rows_q4_0(from, &rows);
-        for (int r = 0; r < QUANT_ROWS; r++) {
-            __m512 scale = _mm512_set1_ps(rows.scales[r]);
-            put_values(rows.first[r], scale, out + r * stride);
-            put_values(rows.second[r], scale, out + r * stride + 16);
-        }
-    }
-}
+QUANT_UNPACK(WIDEN)
 
 void quant_round_avx512(int64_t blocks, const float *x, int8_t *planes, float *scales,
                         int32_t *sums) {

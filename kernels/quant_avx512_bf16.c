@@ -1,34 +1,23 @@
 /* Matrices in blocks at AVX-512-BF16: widening, rounded to bf16. */
-#include "kernels/quant_level.h"
 #include "kernels/quant_vector_avx512.h"
 
-static inline __m512 values(__m128i bytes, __m512 scale) {
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), scale);
+INLINE void widen(const struct quant_layout *l, bytes_function *bytes, scales_function *scales,
+                  scales_function *minimum, int64_t tiles, const unsigned char *from,
+                  int64_t stride, uint16_t *out) {
+    struct run_rows rows;
+    for (int64_t b = 0; b < tiles; b++, from += quant_tile_bytes(l))
+        for (int s = 0; s < l->runs; s++, out += 32) {
+            run_unpack(l, bytes, scales, minimum, from, s, &rows);
+            for (int r = 0; r < QUANT_ROWS; r++)
+                _mm512_storeu_si512(out + r * stride,
+                                    (__m512i)_mm512_cvtne2ps_pbh(run_values(l, &rows, 1, r),
+                                                                 run_values(l, &rows, 0, r)));
+        }
 }
 
-static inline void put_rows(const struct tile_rows *rows, int64_t stride, uint16_t *out) {
-    for (int r = 0; r < QUANT_ROWS; r++) {
-        __m512 scale = _mm512_set1_ps(rows->scales[r]);
-        __m512bh row =
-            _mm512_cvtne2ps_pbh(values(rows->second[r], scale), values(rows->first[r], scale));
-        _mm512_storeu_si512(out + r * stride, (__m512i)row);
+#define WIDEN(type, bytes, scales, minimum)                                                        \
+    void type##_widen_bf16_avx512(int64_t tiles, const unsigned char *from, int64_t stride,        \
+                                  uint16_t *out) {                                                 \
+        widen(&quant_layout_##type, bytes, scales, minimum, tiles, from, stride, out);             \
     }
-}
-
-void q8_0_widen_bf16_avx512(int64_t tiles, const unsigned char *from, int64_t stride,
-                            uint16_t *out) {
-    struct tile_rows rows;
-    for (int64_t b = 0; b < tiles; b++, from += 544, out += 32) {
-        tile_rows_q8_0(from, &rows);
-        put_rows(&rows, stride, out);
-    }
-}
-
-void q4_0_widen_bf16_avx512(int64_t tiles, const unsigned char *from, int64_t stride,
-                            uint16_t *out) {
-    struct tile_rows rows;
-    for (int64_t b = 0; b < tiles; b++, from += 288, out += 32) {
-        tile_rows_q4_0(from, &rows);
-        put_rows(&rows, stride, out);
-    }
-}
+QUANT_UNPACK(WIDEN)

@@ -1,6 +1,6 @@
 /* The types in blocks as files have them: quantising by the rules of the `gguf` package's quants.py
- * (which follow llama.cpp's ggml-quants.c), and interleaving for the kernels. Compiled without
- * fused multiply-add: the rounding is part of the format. */
+ * (which follow llama.cpp's ggml-quants.c). Compiled without fused multiply-add: the rounding is
+ * part of the format. */
 #include "kernels/half.h"
 #include "kernels/quant_level.h"
 
@@ -77,35 +77,16 @@ static void q4_0_quantise(int64_t blocks, const float *x, unsigned char *out) {
     }
 }
 
-/* A file block of a 16-bit scale and `bytes` bytes of quants to its place in a tile. */
-static inline void interleave(int64_t bytes, int64_t rows, int64_t blocks,
-                              const unsigned char *from, unsigned char *tiles) {
-    int64_t tile_bytes = QUANT_TILE_SCALES + bytes * QUANT_ROWS;
-    memset(tiles, 0, (size_t)(blocks * tile_bytes));
-    for (int64_t r = 0; r < rows; r++) {
-        for (int64_t b = 0; b < blocks; b++, from += 2 + bytes) {
-            unsigned char *tile = tiles + b * tile_bytes;
-            memcpy(tile + 2 * r, from, 2);
-            for (int64_t i = 0; i < bytes; i += 4)
-                memcpy(tile + QUANT_TILE_SCALES + i * QUANT_ROWS + 4 * r, from + 2 + i, 4);
-        }
-    }
-}
-
-static void q8_0_pack(int64_t rows, int64_t blocks, const unsigned char *from,
-                      unsigned char *tiles) {
-    interleave(BLOCK, rows, blocks, from, tiles);
-}
-
-static void q4_0_pack(int64_t rows, int64_t blocks, const unsigned char *from,
-                      unsigned char *tiles) {
-    interleave(BLOCK / 2, rows, blocks, from, tiles);
-}
-
+/* The scales of q4_k's and q5_k's runs take eight bits each here, six in a file. */
 static const struct quant_type types[MATRIX_TYPE_COUNT] = {
-    [MATRIX_Q8_0] = {"q8_0", BLOCK, 2 + BLOCK, QUANT_ROWS *(2 + BLOCK), q8_0_quantise, q8_0_pack},
-    [MATRIX_Q4_0] = {"q4_0", BLOCK, 2 + BLOCK / 2, QUANT_ROWS *(2 + BLOCK / 2), q4_0_quantise,
-                     q4_0_pack},
+    [MATRIX_Q8_0] = {"q8_0", BLOCK, 34, QUANT_ROWS * 34, q8_0_quantise, q8_0_pack},
+    [MATRIX_Q4_0] = {"q4_0", BLOCK, 18, QUANT_ROWS * 18, q4_0_quantise, q4_0_pack},
+    [MATRIX_Q4_1] = {"q4_1", BLOCK, 20, QUANT_ROWS * 20, NULL, q4_1_pack},
+    [MATRIX_Q5_0] = {"q5_0", BLOCK, 22, QUANT_ROWS * 22, NULL, q5_0_pack},
+    [MATRIX_Q5_1] = {"q5_1", BLOCK, 24, QUANT_ROWS * 24, NULL, q5_1_pack},
+    [MATRIX_Q4_K] = {"q4_k", 8 * BLOCK, 144, QUANT_ROWS * 148, NULL, q4_k_pack},
+    [MATRIX_Q5_K] = {"q5_k", 8 * BLOCK, 176, QUANT_ROWS * 180, NULL, q5_k_pack},
+    [MATRIX_Q6_K] = {"q6_k", 8 * BLOCK, 210, QUANT_ROWS * 210, NULL, q6_k_pack},
 };
 
 const struct quant_type *quant_type(enum matrix_type type) {

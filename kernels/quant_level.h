@@ -29,13 +29,24 @@ struct quant_kernels {
     quant_few_function *few;
 };
 
+/* See pack in quant.h. */
+typedef void quant_pack_function(int64_t rows, int64_t blocks, const unsigned char *from,
+                                 unsigned char *tiles);
+
 #define DECLARE(type)                                                                              \
     quant_widen_f32_function type##_widen_f32_generic, type##_widen_f32_avx2,                      \
         type##_widen_f32_avx512;                                                                   \
     quant_widen_bf16_function type##_widen_bf16_generic, type##_widen_bf16_avx512;                 \
-    quant_few_function type##_few_generic, type##_few_avx2, type##_few_vnni;
+    quant_few_function type##_few_generic, type##_few_avx2, type##_few_vnni;                       \
+    quant_pack_function type##_pack;
 DECLARE(q8_0)
 DECLARE(q4_0)
+DECLARE(q4_1)
+DECLARE(q5_0)
+DECLARE(q5_1)
+DECLARE(q4_k)
+DECLARE(q5_k)
+DECLARE(q6_k)
 #undef DECLARE
 quant_round_function quant_round_generic, quant_round_avx2, quant_round_avx512;
 
@@ -43,8 +54,5 @@ quant_round_function quant_round_generic, quant_round_avx2, quant_round_avx512;
 #define QUANT_INPUT_MOST 32512
 /* A block whose largest is below counts as zeros: its reciprocal would not be finite. */
 #define QUANT_INPUT_LEAST 0x1p-100f
-
-/* Bytes of the scales at the start of a tile. */
-#define QUANT_TILE_SCALES (2 * QUANT_ROWS)
 
 #endif
