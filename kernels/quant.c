@@ -163,13 +163,13 @@ static void round_token(const struct matrix *m, int64_t blocks, const float *x, 
         int64_t at = b * 32 - m->lead, whole = at < 0 ? 0 : (m->cols - at) / 32, n = 1;
         if (at >= 0 && whole > 0) {
             n = whole;
-            round(n, x + at, planes + b * 64, scales + b, sums + b);
+            round(n, x + at, planes + b * 64, scales + b, sums + 2 * b);
         } else {
             float part[32] = {0};
             int64_t from = at < 0 ? -at : 0, end = min_of(m->cols - at, 32);
             if (end > from)
                 memcpy(part + from, x + at + from, (size_t)(end - from) * sizeof *x);
-            round(1, part, planes + b * 64, scales + b, sums + b);
+            round(1, part, planes + b * 64, scales + b, sums + 2 * b);
         }
         b += n;
     }
@@ -183,7 +183,7 @@ struct quant_input quant_input_make(const struct matrix *m, int64_t T, const flo
 #pragma omp parallel for schedule(static) if (T > 1)
     for (int64_t t = 0; t < T; t++)
         round_token(m, blocks, x + t * m->cols, planes + t * blocks * 64, scales + t * blocks,
-                    sums + t * blocks);
+                    sums + 2 * t * blocks);
     return (struct quant_input){T, blocks, planes, scales, sums};
 }
 
@@ -199,7 +199,7 @@ int64_t quant_few_tokens(void) {
 static struct quant_input input_part(const struct quant_input *in, int64_t t, int64_t n) {
     int64_t first = t * in->blocks;
     return (struct quant_input){n, in->blocks, in->planes + first * 64, in->scales + first,
-                                in->sums + first};
+                                in->sums + 2 * first};
 }
 
 /* A thread's groups of rows; where there are more tokens than a kernel takes, group by group, so

@@ -76,12 +76,12 @@ struct quant_input {
     int64_t T, blocks;
     const int8_t *planes; /* [T][blocks][2][32]: high, low */
     const float *scales;  /* [T][blocks] */
-    const int32_t *sums;  /* [T][blocks] of 255 high + low over the block */
+    const int32_t *sums;  /* [T][blocks][2] of 255 high + low over each half of the block */
 };
 
 /* Bytes that quant_input_make fills. */
 static inline int64_t quant_input_bytes(int64_t T, int64_t blocks) {
-    return T * blocks * (2 * 32 + (int64_t)sizeof(float) + (int64_t)sizeof(int32_t));
+    return T * blocks * (2 * 32 + (int64_t)sizeof(float) + 2 * (int64_t)sizeof(int32_t));
 }
 
 /* Blocks of 32 that inputs of K columns take at most, wherever a slice starts and whatever the

@@ -138,16 +138,6 @@ INLINE __m256i dot(const struct kind kind, const unsigned char *run, int first, 
     return sum;
 }
 
-/* 255 high + low over half a run of the token. */
-static inline int32_t half_sum(const int8_t *planes, int half) {
-    int32_t high = 0, low = 0;
-    for (int k = half * 16; k < half * 16 + 16; k++) {
-        high += planes[k];
-        low += planes[RUN + k];
-    }
-    return 255 * high + low;
-}
-
 /* Vectors [first, end) of run s, which share a scale, for one token, whose values add to x_sum. */
 INLINE __m256 add_vectors(const struct kind kind, const unsigned char *tile, int s, int first,
                           int end, int part, const int8_t *planes, float x_scale, int32_t x_sum,
@@ -166,17 +156,18 @@ INLINE __m256 add_vectors(const struct kind kind, const unsigned char *tile, int
 INLINE __m256 add_run(const struct kind kind, const unsigned char *tile, int s, int part,
                       const struct quant_input *in, int64_t i, __m256 sums) {
     const int8_t *planes = in->planes + i * 2 * RUN;
+    const int32_t x_sum = in->sums[2 * i] + in->sums[2 * i + 1];
     float scale = in->scales[i];
     if (kind.layout->halves) {
         for (int half = 0; half < 2; half++)
             sums = add_vectors(kind, tile, s, 4 * half, 4 * half + 4, part, planes, scale,
-                               half_sum(planes, half), sums);
+                               in->sums[2 * i + half], sums);
     } else {
-        sums = add_vectors(kind, tile, s, 0, 8, part, planes, scale, in->sums[i], sums);
+        sums = add_vectors(kind, tile, s, 0, 8, part, planes, scale, x_sum, sums);
     }
     if (kind.layout->minimum) {
         __m256 factor = _mm256_mul_ps(kind.minimum(tile, s, 0, part), _mm256_set1_ps(scale));
-        sums = _mm256_fnmadd_ps(factor, _mm256_set1_ps((float)in->sums[i]), sums);
+        sums = _mm256_fnmadd_ps(factor, _mm256_set1_ps((float)x_sum), sums);
     }
     return sums;
 }
@@ -310,7 +301,7 @@ void quant_round_avx2(int64_t blocks, const float *x, int8_t *planes, float *sca
                       int32_t *sums) {
     const __m256i size = _mm256_set1_epi32(0x7fffffff);
     for (int64_t b = 0; b < blocks; b++, x += RUN, planes += 2 * RUN) {
-        __m256i most = _mm256_setzero_si256(), high[4], low[4], sum = most;
+        __m256i most = _mm256_setzero_si256(), high[4], low[4], whole[4];
         for (int i = 0; i < 4; i++)
             most = _mm256_max_epi32(most, _mm256_and_si256(load(x + 8 * i), size));
         uint32_t bits = largest_bits(most);
@@ -321,16 +312,16 @@ void quant_round_avx2(int64_t blocks, const float *x, int8_t *planes, float *sca
             inverse = QUANT_INPUT_MOST / largest;
         for (int i = 0; i < 4; i++) {
             __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), _mm256_set1_ps(inverse));
-            __m256i whole = finite ? _mm256_cvtps_epi32(v) : _mm256_setzero_si256();
+            whole[i] = finite ? _mm256_cvtps_epi32(v) : _mm256_setzero_si256();
             high[i] = _mm256_cvtps_epi32(
-                _mm256_mul_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(1.0f / 255)));
-            low[i] =
-                _mm256_add_epi32(_mm256_sub_epi32(whole, _mm256_slli_epi32(high[i], 8)), high[i]);
-            sum = _mm256_add_epi32(sum, whole);
+                _mm256_mul_ps(_mm256_cvtepi32_ps(whole[i]), _mm256_set1_ps(1.0f / 255)));
+            low[i] = _mm256_add_epi32(_mm256_sub_epi32(whole[i], _mm256_slli_epi32(high[i], 8)),
+                                      high[i]);
         }
         _mm256_storeu_si256((__m256i *)planes, narrow(high));
         _mm256_storeu_si256((__m256i *)(planes + RUN), narrow(low));
         scales[b] = finite ? largest * (1.0f / QUANT_INPUT_MOST) : largest - largest;
-        sums[b] = sum_of(sum);
+        for (int half = 0; half < 2; half++)
+            sums[2 * b + half] = sum_of(_mm256_add_epi32(whole[2 * half], whole[2 * half + 1]));
     }
 }

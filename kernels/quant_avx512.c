@@ -28,7 +28,6 @@ void quant_round_avx512(int64_t blocks, const float *x, int8_t *planes, float *s
     const __m512i size = _mm512_set1_epi32(0x7fffffff);
     for (int64_t b = 0; b < blocks; b++, x += 32, planes += 64) {
         __m512 v[2] = {_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16)};
-        __m512i sum = _mm512_setzero_si512();
         uint32_t bits = _mm512_reduce_max_epu32(
             _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(v[0]), size),
                              _mm512_and_si512(_mm512_castps_si512(v[1]), size)));
@@ -47,9 +46,8 @@ void quant_round_avx512(int64_t blocks, const float *x, int8_t *planes, float *s
                 _mm512_add_epi32(_mm512_sub_epi32(whole, _mm512_slli_epi32(high, 8)), high);
             _mm_storeu_si128((__m128i *)(planes + 16 * i), _mm512_cvtepi32_epi8(high));
             _mm_storeu_si128((__m128i *)(planes + 32 + 16 * i), _mm512_cvtepi32_epi8(low));
-            sum = _mm512_add_epi32(sum, whole);
+            sums[2 * b + i] = _mm512_reduce_add_epi32(whole);
         }
         scales[b] = finite ? largest * (1.0f / QUANT_INPUT_MOST) : largest - largest;
-        sums[b] = _mm512_reduce_add_epi32(sum);
     }
 }

@@ -12,15 +12,6 @@ INLINE __m512i token(const int8_t *plane, int v) {
     return _mm512_set1_epi32(four);
 }
 
-/* Sum of four values in each 32 bits, `offset` times, over half a run, taken from nothing. */
-INLINE __m512i offset_sum(const int8_t *plane, int half, int offset) {
-    __m512i sum = _mm512_setzero_si512();
-#pragma GCC unroll 4
-    for (int v = 4 * half; v < 4 * half + 4; v++)
-        sum = _mm512_dpbusd_epi32(sum, _mm512_set1_epi8((char)offset), token(plane, v));
-    return _mm512_sub_epi32(_mm512_setzero_si512(), sum);
-}
-
 /* What is inlined for each type and number of tokens T. */
 struct kind {
     const struct quant_layout *layout;
@@ -37,10 +28,10 @@ INLINE void add_vectors(const int T, const struct kind kind, const unsigned char
     __m512i high[QUANT_PASS], low[QUANT_PASS];
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
-        const int8_t *planes = in->planes + (t * in->blocks + b) * 64;
-        high[t] = l->halves ? offset_sum(planes, first / 4, l->offset) : _mm512_setzero_si512();
-        low[t] = l->halves ? offset_sum(planes + 32, first / 4, l->offset)
-                           : _mm512_set1_epi32(-l->offset * in->sums[t * in->blocks + b]);
+        const int32_t *x_sums = in->sums + 2 * (t * in->blocks + b);
+        int32_t x_sum = l->halves ? x_sums[first / 4] : x_sums[0] + x_sums[1];
+        high[t] = _mm512_setzero_si512();
+        low[t] = _mm512_set1_epi32(-l->offset * x_sum);
     }
 #pragma GCC unroll 8
     for (int v = first; v < end; v++) {
@@ -77,7 +68,8 @@ INLINE void add_run(const int T, const struct kind kind, const unsigned char *ti
     for (int t = 0; t < T; t++) {
         int64_t i = t * in->blocks + b;
         __m512 factor = _mm512_mul_ps(minimum, _mm512_set1_ps(in->scales[i]));
-        sums[t] = _mm512_fnmadd_ps(factor, _mm512_set1_ps((float)in->sums[i]), sums[t]);
+        sums[t] = _mm512_fnmadd_ps(
+            factor, _mm512_set1_ps((float)(in->sums[2 * i] + in->sums[2 * i + 1])), sums[t]);
     }
 }
 

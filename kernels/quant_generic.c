@@ -74,7 +74,7 @@ INLINE float value_at(const struct quant_layout *l, number_function *number, sca
 /* One run of 16 rows for one token: its products are whole numbers. */
 INLINE void add_run(const struct quant_layout *l, number_function *number, scale_function *scale,
                     scale_function *minimum, const unsigned char *tile, int s, const int8_t *planes,
-                    float x_scale, int32_t x_sum, float *sums) {
+                    float x_scale, const int32_t x_sums[2], float *sums) {
     const unsigned char *run = tile + l->head + s * l->run;
     int x[RUN];
     for (int k = 0; k < RUN; k++)
@@ -86,7 +86,7 @@ INLINE void add_run(const struct quant_layout *l, number_function *number, scale
         for (int half = 0; half < 1 + l->halves; half++)
             sums[r] += scale(tile, s, half, r) * x_scale * (float)dot[half];
         if (l->minimum)
-            sums[r] -= minimum(tile, s, 0, r) * x_scale * (float)x_sum;
+            sums[r] -= minimum(tile, s, 0, r) * x_scale * (float)(x_sums[0] + x_sums[1]);
     }
 }
 
@@ -101,8 +101,8 @@ INLINE void few(const struct quant_layout *l, number_function *number, scale_fun
         for (int64_t b = 0; b < in->blocks; b++)
             for (int64_t t = 0, i = b; t < in->T; t++, i += in->blocks)
                 add_run(l, number, scale, minimum, tile + b / l->runs * tile_bytes,
-                        (int)(b % l->runs), in->planes + i * 2 * RUN, in->scales[i], in->sums[i],
-                        sums[t]);
+                        (int)(b % l->runs), in->planes + i * 2 * RUN, in->scales[i],
+                        in->sums + 2 * i, sums[t]);
         for (int64_t t = 0; t < in->T; t++)
             memcpy(y + t * m->rows + n, sums[t], (size_t)rows * sizeof *y);
         tile += tiles * tile_bytes;
@@ -170,15 +170,15 @@ void quant_round_generic(int64_t blocks, const float *x, int8_t *planes, float *
         bool finite = bits < 0x7f800000u;
         if (finite && largest >= QUANT_INPUT_LEAST)
             inverse = QUANT_INPUT_MOST / largest;
-        int32_t sum = 0;
+        int32_t sum[2] = {0, 0};
         for (int k = 0; k < RUN; k++) {
             int whole = finite ? nearest(x[k] * inverse) : 0;
             int high = nearest((float)whole * (1.0f / 255));
             planes[k] = (int8_t)high;
             planes[RUN + k] = (int8_t)(whole - 255 * high);
-            sum += whole;
+            sum[k / 16] += whole;
         }
         scales[b] = finite ? largest * (1.0f / QUANT_INPUT_MOST) : largest - largest;
-        sums[b] = sum;
+        memcpy(sums + 2 * b, sum, sizeof sum);
     }
 }

@@ -17,7 +17,7 @@ typedef void quant_widen_bf16_function(int64_t tiles, const unsigned char *from,
 typedef void quant_few_function(const struct quant_input *in, const struct matrix *m, int64_t first,
                                 int64_t end, float *y);
 
-/* One token's x [blocks * 32] to planes [blocks][2][32], scales and sums [blocks]. */
+/* One token's x [blocks * 32] to planes [blocks][2][32], scales [blocks], sums [blocks][2]. */
 typedef void quant_round_function(int64_t blocks, const float *x, int8_t *planes, float *scales,
                                   int32_t *sums);
 

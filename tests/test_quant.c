@@ -214,7 +214,7 @@ START_TEST(activations_are_rounded) {
     enum { BLOCKS = 9 };
     float x[BLOCKS * 32], scales[2][BLOCKS];
     int8_t planes[2][BLOCKS * 64];
-    int32_t sums[2][BLOCKS];
+    int32_t sums[2][2 * BLOCKS];
     for (int i = 0; i < BLOCKS * 32; i++)
         x[i] = fraction() * (i < 64 ? 1 : i < 128 ? 1e-6f : i < 160 ? 1e20f : 1e-34f);
     x[5 * 32] = 1;
