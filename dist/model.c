@@ -23,7 +23,10 @@ struct loader {
     struct room room;
 };
 
-enum status model_check(const struct weights *weights, const struct shape *shape) {
+/* Calls `visit` for every tensor of the model by its place in the files, until one fails. */
+static enum status each_tensor(const struct shape *shape, void *context,
+                               enum status (*visit)(void *context,
+                                                    const struct tensor_place *place)) {
     struct share none = {0};
     struct tensor_names names = family_names(shape);
     for (int64_t layer = -1; layer < shape->layers; layer++) {
@@ -36,10 +39,52 @@ enum status model_check(const struct weights *weights, const struct shape *shape
             for (int64_t copy = 0; copy < list.slices[i].copies; copy++) {
                 struct tensor_place place =
                     tensor_place(&names, shape, &list.slices[i], layer, copy);
-                TRY(weights_check(weights, place.name, place.rows, place.cols));
+                TRY(visit(context, &place));
             }
     }
     return STATUS_OK;
+}
+
+static enum status check_tensor(void *weights, const struct tensor_place *place) {
+    return weights_check(weights, place->name, place->rows, place->cols);
+}
+
+enum status model_check(const struct weights *weights, const struct shape *shape) {
+    return each_tensor(shape, (void *)weights, check_tensor);
+}
+
+/* Which of the files' tensors were met. */
+struct met {
+    const struct weights *weights;
+    bool *flags; /* [weights_count] */
+};
+
+static enum status mark_met(void *context, const struct tensor_place *place) {
+    struct met *met = context;
+    int64_t first = 0, end = weights_count(met->weights);
+    while (first < end) { /* names ascend */
+        int64_t middle = first + (end - first) / 2;
+        int order = strcmp(weights_name(met->weights, middle), place->name);
+        if (order == 0)
+            met->flags[middle] = true;
+        first = order < 0 ? middle + 1 : first;
+        end = order < 0 ? end : middle;
+    }
+    return STATUS_OK;
+}
+
+enum status model_list_unused(const struct weights *weights, const struct shape *shape,
+                              void (*put)(void *context, const char *name), void *context) {
+    int64_t count = weights_count(weights);
+    struct met met = {weights, calloc((size_t)count + 1, 1)};
+    if (!met.flags)
+        return status_no_memory("tensors", (long long)count);
+    enum status status = each_tensor(shape, &met, mark_met);
+    for (int64_t i = 0; status == STATUS_OK && i < count; i++)
+        if (!met.flags[i])
+            put(context, weights_name(weights, i));
+    free(met.flags);
+    return status;
 }
 
 /* Where a slice's matrix or vector belongs among a layer's weights: one of the two is set. */
@@ -250,7 +295,9 @@ enum status model_load(struct dist *dist, const struct shape *shape, struct weig
         .names = family_names(shape),
         .room = {model->data, (char *)model->data + share_f32_bytes(shape, &model->share)}};
     TRY(read_tables(&load, model));
-    return read_layers(&load, model);
+    TRY(read_layers(&load, model));
+    model->bytes = load.room.matrices - (char *)model->data;
+    return STATUS_OK;
 }
 
 void model_close(struct model *model) {

@@ -52,6 +52,7 @@ struct model {
     enum matrix_type blocks;      /* of those in blocks, where the format has any */
     struct weight_format format;  /* of both */
     void *data;                   /* owned: all of the below */
+    int64_t bytes;                /* of it in use, as share_weight_bytes plans them */
     struct matrix embedding;      /* [v, D] own rows; without data unless the stage embeds */
     struct norm final_norm;       /* empty unless the stage predicts */
     struct linear head;           /* [v, D] own rows (the embedding's when tied); likewise */
@@ -62,6 +63,10 @@ struct model {
 /* Checks that every tensor of the model, this rank's and the others', is in the files with its
  * shape. Reads nothing. Local. */
 enum status model_check(const struct weights *weights, const struct shape *shape);
+
+/* Calls `put` for each tensor in the files that the model does not use, by name. Local. */
+enum status model_list_unused(const struct weights *weights, const struct shape *shape,
+                              void (*put)(void *context, const char *name), void *context);
 
 /* How matrices are held. */
 struct weight_format model_format(enum compute compute, enum weights_type weights);

@@ -19,18 +19,16 @@ static void put_text_name(const struct session *s, char *out, size_t size) {
     }
 }
 
-/* The rotary embeddings by their frequencies and factors for texts up to this capacity, whatever the
- * rules that they come from. */
-static void put_rope(const struct session *s, int64_t capacity, char *out, size_t size) {
+/* The rotary embeddings by their frequencies and factors, whatever the rules that they come from.
+ */
+static void put_rope(const struct session *s, const struct sequence_options *q, char *out,
+                     size_t size) {
     const struct shape *shape = &s->shape;
     int64_t pairs = rotary_pairs(shape);
     double numbers[2 * (pairs + 1)];
     char hash[IDENTITY_SIZE];
     memset(numbers, 0, sizeof numbers);
-    numbers[pairs] = rope_frequencies(&shape->rope, pairs, capacity, numbers);
-    if (shape->has_local_rope)
-        numbers[2 * pairs + 1] =
-            rope_frequencies(&shape->rope_local, pairs, capacity, numbers + pairs + 1);
+    sequence_frequencies(shape, q, numbers, numbers + 2 * pairs);
     identity_of_bytes(numbers, (int64_t)sizeof numbers, hash);
     snprintf(out, size, "theta %g, frequencies %.16s", shape->rope.theta, hash);
 }
@@ -45,7 +43,7 @@ static enum status fill(const struct session *s, const struct sequence_options *
     h->kv_heads = shape->kv_heads;
     h->head_dim = shape->head_dim;
     h->context = shape->context;
-    put_rope(s, q->capacity, h->rope, sizeof h->rope);
+    put_rope(s, q, h->rope, sizeof h->rope);
     snprintf(h->weights, sizeof h->weights, "%s",
              matrix_type_name(weights_matrix(q->weights, q->compute)));
     snprintf(h->compute, sizeof h->compute, "%s", compute_name(q->compute));

@@ -2,13 +2,13 @@
  * it on a mesh. The mesh is one that could be: no ranks are needed for it. */
 #include "launch/command.h"
 
+#include "launch/inspect_family.h"
 #include "launch/report.h"
 #include "launch/rounding.h"
 #include "launch/session.h"
 #include "launch/table.h"
 #include "launch/units.h"
 #include "partition/plan.h"
-#include "partition/rope.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +25,7 @@ struct inspection {
     struct sequence_options sequence;
     struct plan_request request;
     char dtypes[64];
+    json_t *unused;     /* owned: what of the directory nobody uses */
     int64_t node_bytes; /* free on this node */
     const char *node_source;
 };
@@ -78,15 +79,13 @@ static enum status choose_plan(struct inspection *in) {
     return STATUS_OK;
 }
 
-/* The types of the tables, a layer's matrices and the norms, each once: "BF16", "F16, F32". */
+/* The types of the tensors in the files, each once: "BF16", "F16, F32". */
 static void list_dtypes(struct inspection *in) {
-    static const char *const names[] = {"model.embed_tokens.weight",
-                                        "model.layers.0.self_attn.q_proj.weight",
-                                        "model.norm.weight", "lm_head.weight"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *dtype = weights_dtype(in->session.weights, names[i]);
+    const struct weights *weights = in->session.weights;
+    for (int64_t i = 0; i < weights_count(weights); i++) {
+        const char *dtype = weights_dtype(weights, weights_name(weights, i));
         size_t used = strlen(in->dtypes);
-        if (dtype && !strstr(in->dtypes, dtype))
+        if (!strstr(in->dtypes, dtype))
             snprintf(in->dtypes + used, sizeof in->dtypes - used, "%s%s", used ? ", " : "", dtype);
     }
 }
@@ -97,16 +96,6 @@ static void print_number(const char *name, int64_t number) {
 
 static void print_text(const char *name, const char *text) {
     printf("  %-20s%s\n", name, text);
-}
-
-static void print_rope(const struct rope *rope) {
-    printf("  %-20s%s, theta %g", "rotary embedding", rope_type_name(rope->type), rope->theta);
-    if (rope->type != ROPE_DEFAULT)
-        printf(", factor %g", rope->factor);
-    if (rope->type == ROPE_LLAMA3)
-        printf(" (low %g, high %g, original context %" PRId64 ")", rope->low_freq_factor,
-               rope->high_freq_factor, rope->original_context);
-    printf("\n");
 }
 
 static void print_tokenizer(const struct session *s) {
@@ -136,16 +125,15 @@ static void print_model(const struct inspection *in) {
     print_number("query heads", shape->heads);
     print_number("key/value heads", shape->kv_heads);
     print_number("head size", shape->head_dim);
-    print_number("FFN size", shape->ffn);
+    if (shape->ffn)
+        print_number("FFN size", shape->ffn);
     print_number("vocabulary", shape->vocab);
     print_text("head", shape->tied ? "the embedding table (tied)" : "a table of its own");
     print_number("parameters", shape_parameters(shape));
     print_text("stored as", in->dtypes);
     print_text("in the files", units_bytes(weights_bytes_total(s->weights)).text);
     print_number("trained context", shape->context);
-    print_rope(&shape->rope);
-    if (shape->sliding_window)
-        print_number("sliding window", shape->sliding_window);
+    inspect_print_family(shape);
     print_tokenizer(s);
     struct rounding rounding = rounding_of(in);
     rounding_print(&rounding);
@@ -275,19 +263,6 @@ static json_t *rank_object(const struct inspection *in, int64_t rank) {
     return object;
 }
 
-static json_t *rope_object(const struct rope *rope) {
-    json_t *object =
-        json_pack("{s:s,s:f}", "type", rope_type_name(rope->type), "theta", rope->theta);
-    if (rope->type != ROPE_DEFAULT)
-        json_object_set_new(object, "factor", json_real(rope->factor));
-    if (rope->type == ROPE_LLAMA3) {
-        json_object_set_new(object, "low_freq_factor", json_real(rope->low_freq_factor));
-        json_object_set_new(object, "high_freq_factor", json_real(rope->high_freq_factor));
-        json_object_set_new(object, "original_context", json_integer(rope->original_context));
-    }
-    return object;
-}
-
 static json_t *model_object(const struct inspection *in) {
     const struct session *s = &in->session;
     struct rounding rounding = rounding_of(in);
@@ -301,7 +276,8 @@ static json_t *model_object(const struct inspection *in) {
     json_object_set_new(model, "sliding_window",
                         s->shape.sliding_window ? json_integer(s->shape.sliding_window)
                                                 : json_null());
-    json_object_set_new(model, "rope", rope_object(&s->shape.rope));
+    inspect_put_family(&s->shape, model);
+    json_object_set(model, "unused", in->unused);
     json_object_set_new(model, "rounding", rounding_object(&rounding));
     json_object_set_new(model, "held", rounding_held(&rounding));
     json_object_set_new(model, "stop_ids", stops);
@@ -348,10 +324,12 @@ static void report_results(struct inspection *in) {
 static enum status show(struct inspection *in) {
     TRY(choose_plan(in));
     list_dtypes(in);
+    TRY(inspect_unused(in->options->model, in->session.weights, &in->session.shape, &in->unused));
     report_results(in);
     if (report_owns_stdout(&in->report))
         return STATUS_OK;
     print_model(in);
+    inspect_print_unused(in->unused);
     TRY(print_limits(in));
     return print_ranks(in);
 }
@@ -374,6 +352,7 @@ enum status command_inspect(const struct options *options) {
         return command_inspect_book(options);
     struct inspection in = {.options = options};
     enum status status = run(&in);
+    json_decref(in.unused);
     report_close(&in.report);
     session_close(&in.session);
     return status;

@@ -153,6 +153,7 @@ struct sequence_options session_sequence(const struct session *s, bool plain, in
         .wire = s->options->wire,
         .overlap = s->overlap,
         .capacity = capacity,
+        .length = length,
         .chunk = chunk,
         .block = KV_BLOCK,
     };

@@ -237,6 +237,8 @@ static unsigned __int128 count_parameters(const struct shape *shape) {
 
 static enum status read_model(const struct config *c, struct shape *shape) {
     const struct family *family;
+    const json_t *used_elsewhere; /* shape_read_stop_ids */
+    TRY(config_field(c, "eos_token_id", &used_elsewhere));
     TRY(read_family(c, &family));
     TRY(refuse_unsupported(c));
     take_facts(family, shape);

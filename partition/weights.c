@@ -256,6 +256,14 @@ const char *weights_dtype(const struct weights *weights, const char *name) {
     return entry ? entry->tensor->dtype : NULL;
 }
 
+int64_t weights_count(const struct weights *weights) {
+    return weights->entry_count;
+}
+
+const char *weights_name(const struct weights *weights, int64_t i) {
+    return weights->entries[i].name;
+}
+
 int64_t weights_bytes_read(const struct weights *weights) {
     int64_t bytes = 0;
     for (int64_t i = 0; i < weights->file_count; i++)

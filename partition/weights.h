@@ -39,6 +39,10 @@ enum status weights_read_bf16(struct weights *weights, const char *name, struct 
 /* "F32", "F16", "BF16", of the tensor, or NULL when it is not there. Borrowed. */
 const char *weights_dtype(const struct weights *weights, const char *name);
 
+/* The tensors by number, in the order of their names. Names are borrowed. */
+int64_t weights_count(const struct weights *weights);
+const char *weights_name(const struct weights *weights, int64_t i);
+
 /* Tensor data read from files so far, bytes. */
 int64_t weights_bytes_read(const struct weights *weights);
 

@@ -1,5 +1,8 @@
 """inspect: a model's shape, its reach, and who holds what, against sums made here."""
 import json
+import math
+
+import numpy
 
 import quire
 
@@ -37,6 +40,76 @@ class Model(Inspection):
         for model, weights in ((quire.DEMO, []), (quire.GOLDEN / "llama", ["F32 weights"])):
             self.assertEqual(self.inspect(model=model)["model"]["rounding"],
                              {"f32": [], "bf16": ["activations", *weights]})
+
+
+class Family(Inspection):
+    def test_facts(self):
+        """What is understood of the golden models, from their configs by hand."""
+        expected = {
+            "phi": {"norm": "layer", "parallel": True, "gated": False, "activation": "gelu_tanh",
+                    "rotary_dim": 4, "biases": ["q, k, v", "o", "ffn", "head"]},
+            "phi3-longrope": {"rope": {"type": "longrope", "theta": 10000.0, "factor": 4.0,
+                                       "attention_factor": round(
+                                           (1 + math.log(4) / math.log(40)) ** .5, 8),
+                                       "original_context": 40}},
+            "qwen2": {"biases": ["q, k, v"], "sliding_window": None},
+            "qwen3": {"head_norm": "each head", "head_dim": 12},
+            "gemma2": {"norm_place": "around", "score_cap": 6.0, "logit_cap": 4.0,
+                       "attention_scale": 10 ** -.5, "sliding_window": 24,
+                       "layers_without_window": [1]},
+            "gemma3": {"rope": {"type": "linear", "theta": 1e6, "factor": 8.0},
+                       "rope_local": {"type": "default", "theta": 10000.0},
+                       "layers_without_window": [2], "embedding_multiplier": 32 ** .5},
+            "olmo2": {"norm_place": "after", "head_norm": "all heads"},
+            "granite": {"attention_scale": 0.5, "embedding_multiplier": 3.0,
+                        "residual_multiplier": 0.6, "logits_multiplier": 0.5},
+            "smollm3": {"layers_without_rotation": [1]},
+            "mixtral": {"experts": {"count": 4, "used": 2, "ffn": 8, "normalised": True,
+                                    "layers": [0, 1]}},
+            "qwen3_moe": {"experts": {"count": 5, "used": 2, "ffn": 12, "normalised": True,
+                                      "layers": [0]}},
+        }
+        for name, facts in expected.items():
+            model = self.inspect(model=quire.GOLDEN / name)["model"]
+            for field, value in facts.items():
+                with self.subTest(model=name, field=field):
+                    if isinstance(value, float):
+                        self.assertAlmostEqual(model[field], value, 6)
+                    else:
+                        self.assertEqual(model[field], value)
+
+    def test_parameters(self):
+        for name in ("phi", "phi3", "qwen2", "gemma2", "gemma3", "olmo2", "mixtral", "qwen3_moe"):
+            model = self.inspect(model=quire.GOLDEN / name)["model"]
+            tensors = quire.read_safetensors(quire.GOLDEN / name / "model.safetensors")
+            self.assertEqual(model["parameters"], sum(t.size for t in tensors.values()), name)
+
+    def test_unused(self):
+        """Tensors and fields that nobody reads are named, others are not."""
+        source = quire.GOLDEN / "qwen2"
+        tensors = dict(quire.read_safetensors(source / "model.safetensors"))
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
+        tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = numpy.zeros(4, "float32")
+        header, body = {}, b""
+        for name, tensor in tensors.items():
+            header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                            "data_offsets": [len(body), len(body) + tensor.nbytes]}
+            body += tensor.tobytes()
+        config = json.loads((source / "config.json").read_text())
+        config["a_field"] = {"inner": 1}
+        config["rope_parameters"]["another"] = 2
+        self.write("config.json", json.dumps(config))
+        self.write("model.safetensors", quire.pack_safetensors(header, body))
+        unused = self.inspect(model=self.directory)["model"]["unused"]
+        self.assertEqual(sorted(unused["tensors"]),
+                         ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"])
+        for name in ("a_field", "rope_parameters.another", "initializer_range"):
+            self.assertIn(name, unused["config"])
+        for name in ("hidden_size", "rope_parameters", "rope_parameters.rope_theta", "eos_token_id",
+                     "sliding_window", "architectures"):
+            self.assertNotIn(name, unused["config"])
+        text = quire.run("inspect", "-m", self.directory).stdout.decode()
+        self.assertIn("rope_parameters.another", text)
 
 
 class Reach(Inspection):
