@@ -97,6 +97,7 @@ static enum status workspace_open(struct workspace *w, const struct model *m,
     if (!c.base)
         return status_no_memory("activations", c.used * 4);
     w->data = c.base;
+    w->bytes = c.used * (int64_t)sizeof(float);
     c.used = 0;
     workspace_carve(w, &c, m, o);
     return STATUS_OK;
@@ -144,6 +145,15 @@ static enum status open_sums(struct sequence *s) {
     return STATUS_OK;
 }
 
+void sequence_frequencies(const struct shape *shape, const struct sequence_options *options,
+                          double *frequencies, double factors[2]) {
+    const struct rope *const ropes[] = {&shape->rope, &shape->rope_local};
+    int64_t pairs = rotary_pairs(shape);
+    int64_t length = options->length ? options->length : options->capacity;
+    for (int64_t r = 0; r < rotary_count(shape); r++)
+        factors[r] = rope_frequencies(ropes[r], pairs, length, frequencies + r * pairs);
+}
+
 static enum status open_local(struct sequence *s) {
     const struct model *m = s->model;
     struct plan_request plan = sequence_plan(&s->options, 1);
@@ -158,10 +168,7 @@ static enum status open_local(struct sequence *s) {
     s->frequencies = calloc(2 * (size_t)pairs, sizeof *s->frequencies);
     if (!s->tasks || !s->positions || !s->frequencies)
         return status_no_memory("sequence", T * 16);
-    const struct rope *const ropes[] = {&m->shape.rope, &m->shape.rope_local};
-    for (int64_t r = 0; r < rotary_count(&m->shape); r++)
-        s->rope_factor[r] =
-            rope_frequencies(ropes[r], pairs, s->options.capacity, s->frequencies + r * pairs);
+    sequence_frequencies(&m->shape, &s->options, s->frequencies, s->rope_factor);
     return STATUS_OK;
 }
 
@@ -187,6 +194,11 @@ void sequence_close(struct sequence *sequence) {
     free(sequence->positions);
     free(sequence->frequencies);
     memset(sequence, 0, sizeof *sequence);
+}
+
+int64_t sequence_bytes(const struct sequence *s) {
+    int64_t positions = s->options.chunk * (shape_group(&s->model->shape) + 1);
+    return cache_bytes(&s->cache) + s->work.bytes + positions * (int64_t)sizeof *s->positions;
 }
 
 void sequence_reset(struct sequence *sequence) {

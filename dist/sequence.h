@@ -25,6 +25,7 @@ struct sequence_options {
     enum wire wire; /* type of activations between ranks */
     bool overlap;   /* read a chunk in two halves, one's sums under way while the other computes */
     int64_t capacity; /* tokens, prompt and generated ones */
+    int64_t length;   /* tokens asked for, which chooses longrope's factors; 0: the capacity */
     int64_t chunk;    /* tokens per forward pass, T; cut to CHUNK_MAX and to the capacity */
     int64_t block;    /* tokens per KV block, a multiple of KV_GROUP */
 };
@@ -39,6 +40,7 @@ struct route {
  * heads, S the ranks of the sp group. One allocation, sliced. */
 struct workspace {
     float *data;         /* owned: all of the below */
+    int64_t bytes;       /* of it */
     float *hidden;       /* [T, D] residual stream, replicated in the stage */
     float *normed;       /* [T, D] */
     float *partial;      /* [T, D] this rank's sum before the all-reduce */
@@ -109,6 +111,11 @@ static inline int64_t sequence_position(const struct sequence *s, int64_t row) {
     return s->batch ? s->batch->positions[row] : s->tokens + row;
 }
 
+/* Frequencies [2][pairs] of the rotary embeddings for these options, and what cosines and sines are
+ * multiplied by. */
+void sequence_frequencies(const struct shape *shape, const struct sequence_options *options,
+                          double *frequencies, double factors[2]);
+
 /* Pairs that are rotated of each head, and how many rotary embeddings the model has. */
 static inline int64_t rotary_pairs(const struct shape *shape) {
     return shape_rotary_dim(shape) / 2;
@@ -124,6 +131,10 @@ struct plan_request sequence_plan(const struct sequence_options *options, int64_
 enum status sequence_open(struct model *model, const struct sequence_options *options,
                           struct sequence *sequence);
 void sequence_close(struct sequence *sequence);
+
+/* Bytes of the cache, the workspace and the positions on this rank: what the plan calls kv and
+ * activations. */
+int64_t sequence_bytes(const struct sequence *sequence);
 
 /* Forgets the text; memory stays. Local, on every rank. */
 void sequence_reset(struct sequence *sequence);

@@ -37,6 +37,7 @@ void golden_read(const char *path, const char *prefix, struct golden *golden) {
         struct range rows = {0, t->shape[0]}, cols = {0, t->dims > 1 ? t->shape[1] : 1};
         snprintf(set->name, sizeof set->name, "%s", t->name);
         set->width = cols.count;
+        set->rows = rows.count;
         set->values = malloc((size_t)(rows.count * cols.count) * sizeof(float));
         if (safetensors_read(&file, t, rows, cols, set->values) != STATUS_OK)
             stop(status_text());

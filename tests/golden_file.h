@@ -9,8 +9,8 @@ struct golden {
     int64_t T;
     struct golden_logits {
         char name[64];
-        float *values; /* owned, [T, width] (losses: width 1) */
-        int64_t width;
+        float *values;       /* owned, [T, width] (losses: width 1) */
+        int64_t width, rows; /* rows: T, or fewer */
     } sets[8];
     int sets_count;
 };
