@@ -2,6 +2,7 @@
  * ids. Part of session.h; input.h is for commands without a session. */
 #include "launch/input.h"
 
+#include "launch/chat.h"
 #include "launch/session.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -133,13 +134,30 @@ enum status input_read(const struct options *options, char **text, int64_t *len)
     return status;
 }
 
+/* Puts the chat template around the text, which becomes the whole. */
+static enum status encode_chat(struct session *s) {
+    const struct options *o = s->options;
+    const struct chat_template *chat;
+    struct chat_text whole;
+    TRY(chat_choose(s->tokenizer, o->model, o->chat_template, &chat));
+    TRY(chat_encode(chat, s->tokenizer, o->command == COMMAND_INGEST ? CHAT_OPENING : CHAT_WHOLE,
+                    o->system, s->text, s->text_len, &whole, &s->tokens));
+    free(s->text);
+    s->text = whole.text;
+    s->text_len = whole.len;
+    return STATUS_OK;
+}
+
 static enum status encode_text(struct session *s) {
     const struct options *options = s->options;
     TRY(input_read(options, &s->text, &s->text_len));
     if (s->text_len == 0)
         return refuse_empty(part_name(&options->texts[0]));
-    TRY(s->continues ? tokenizer_encode_behind(s->tokenizer, s->text, s->text_len, &s->tokens)
-                     : tokenizer_encode(s->tokenizer, s->text, s->text_len, true, &s->tokens));
+    if (options->chat)
+        TRY(encode_chat(s));
+    else
+        TRY(s->continues ? tokenizer_encode_behind(s->tokenizer, s->text, s->text_len, &s->tokens)
+                         : tokenizer_encode(s->tokenizer, s->text, s->text_len, true, &s->tokens));
     if (s->tokens.count == 0)
         return refuse_empty(part_name(&options->texts[0]));
     for (int64_t i = 0; i < s->tokens.count; i++)

@@ -57,6 +57,17 @@ const struct option option_rows[] = {
     {"--partial", NULL, ASK, NULL, "Asks about a reading that is not complete, as far as it is.",
      SECTION_COMMAND, false, take_flag, PLACE(partial), 0, 0},
 
+    {"--chat", NULL, GENERATES | INGEST, NULL,
+     "Puts the model's own chat template around the text, which is then the user's question. A "
+     "text "
+     "that ingest reads is the beginning of it, and what ask asks its end.",
+     SECTION_INPUT, false, take_flag, PLACE(chat), 0, 0},
+    {"--chat-template", "NAME", GENERATES | INGEST, NULL,
+     "The same with the template of this name; quire names them all when it is given another.",
+     SECTION_INPUT, false, take_text, PLACE(chat_template), 0, 0},
+    {"--system", "TEXT", GENERATE | INGEST, NULL, "The system's text in the chat template.",
+     SECTION_INPUT, false, take_string, PLACE(system), 0, 0},
+
     {"-n", "N", GENERATES, "128", "Generates at most N tokens.", SECTION_COMMAND, false,
      take_number, PLACE(count), 0, MOST},
     {"--temperature", "X", GENERATES, "0",
@@ -392,6 +403,13 @@ static enum status options_check(const struct options *o) {
         return status_usage("-c", "found no reading, expected -c FILE.h5");
     if (o->command == COMMAND_ASK && !o->text_count && !o->questions)
         return status_usage("ask", "found no question, expected -p QUESTION or --questions FILE");
+    if (o->chat && o->resume)
+        return status_usage("--chat",
+                            "found together with --resume, expected one of them: templates "
+                            "are for the first turn alone");
+    if (o->chat && o->tokens_file)
+        return status_usage("--chat", "found together with --tokens, expected text: a template "
+                                      "stands around text");
     if (o->batch && o->text_count)
         return status_usage("--batch",
                             "found together with -f or -p, expected either lines or text");
@@ -464,6 +482,7 @@ static enum status options_read(int argc, char **argv, struct options *options) 
             TRY(option_read(options, argc, argv, &at, given));
     }
     put_defaults(options);
+    options->chat = options->chat || options->chat_template || options->system;
     return options_check(options);
 }
 

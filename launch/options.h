@@ -76,6 +76,10 @@ struct options {
     bool ignore_eos;
     int64_t logprobs; /* --logprobs K; -1: not asked for */
     const char *save, *resume;
+    /* generate, ingest, ask */
+    bool chat;                 /* --chat, or one of the next two */
+    const char *chat_template; /* --chat-template; NULL: the model's own */
+    const char *system;        /* --system; NULL: none */
     /* perplexity, passkey */
     struct number_list lengths; /* --lengths, tokens; empty: not given */
     bool no_plain;              /* --no-plain */

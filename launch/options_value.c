@@ -72,6 +72,11 @@ enum status take_text(struct options *options, const struct option *row, const c
     return STATUS_OK;
 }
 
+enum status take_string(struct options *options, const struct option *row, const char *text) {
+    *(const char **)field(options, row) = text;
+    return STATUS_OK;
+}
+
 static enum status refuse_number(const struct option *row, const char *text, const char *other) {
     return status_usage(
         row->name, "found \"%.200s\", expected a whole number from %" PRId64 " to %" PRId64 "%s",

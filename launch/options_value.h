@@ -13,6 +13,7 @@ typedef enum status option_take(struct options *options, const struct option *ro
 
 option_take take_flag;        /* bool */
 option_take take_text;        /* const char *, not empty */
+option_take take_string;      /* const char *, may be empty */
 option_take take_number;      /* int64_t in [row->min, row->max] */
 option_take take_auto_number; /* the same, or "auto" for 0 */
 option_take take_numbers;     /* struct number_list, each in [row->min, row->max] */

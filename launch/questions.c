@@ -1,5 +1,6 @@
 #include "launch/questions.h"
 
+#include "launch/chat.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,6 +59,16 @@ static enum status add_lines(struct questions *q, const char *path) {
     return status;
 }
 
+/* The end of a user's turn whose beginning was read, and what stands up to the answer. */
+static enum status encode_chat(const struct session *s, struct question *q, int64_t len) {
+    const struct chat_template *chat;
+    struct chat_text text;
+    TRY(chat_choose(s->tokenizer, s->options->model, s->options->chat_template, &chat));
+    TRY(chat_encode(chat, s->tokenizer, CHAT_CLOSING, NULL, q->text, len, &text, &q->tokens));
+    chat_text_close(&text);
+    return STATUS_OK;
+}
+
 static enum status encode(const struct session *s, struct question *q, int64_t index) {
     int64_t len = (int64_t)strlen(q->text), valid = text_valid_utf8(q->text, len);
     char field[48];
@@ -66,7 +77,10 @@ static enum status encode(const struct session *s, struct question *q, int64_t i
         return status_fail("ask", field,
                            "found invalid UTF-8 at byte %" PRId64 ", expected UTF-8; convert it",
                            valid);
-    TRY(tokenizer_encode_behind(s->tokenizer, q->text, len, &q->tokens));
+    if (s->options->chat)
+        TRY(encode_chat(s, q, len));
+    else
+        TRY(tokenizer_encode_behind(s->tokenizer, q->text, len, &q->tokens));
     if (q->tokens.count == 0)
         return status_fail("ask", field,
                            "found an empty question, expected at least one token; give it some "

@@ -74,6 +74,13 @@ static json_t *asked_texts(const struct options *o) {
     return array;
 }
 
+/* Of the commands that know templates. */
+static void put_asked_chat(json_t *asked, const struct options *o) {
+    json_object_set_new(asked, "chat",
+                        o->chat_template ? text_or_null(o->chat_template) : json_boolean(o->chat));
+    json_object_set_new(asked, "system", text_or_null(o->system));
+}
+
 static void put_asked_generate(json_t *asked, const struct options *o) {
     json_t *stops = json_array();
     for (int64_t i = 0; i < o->stop_count; i++)
@@ -106,6 +113,8 @@ static void put_asked_own(json_t *asked, const struct options *o) {
     bool generates = o->command == COMMAND_GENERATE || o->command == COMMAND_ASK;
     if (generates)
         put_asked_generate(asked, o);
+    if (generates || o->command == COMMAND_INGEST)
+        put_asked_chat(asked, o);
     if (generates || o->command == COMMAND_PASSKEY)
         json_object_set_new(asked, "seed", asked_seed(o->sample.seed));
     if (o->command == COMMAND_PERPLEXITY || o->command == COMMAND_PASSKEY) {
