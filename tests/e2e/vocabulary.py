@@ -151,5 +151,60 @@ class Tokenize(quire.Case):
                     status=2)
 
 
+class Chat(quire.Case):
+    """The demo model has no template of its own; solar's needs no special tokens."""
+
+    def generated(self, *arguments, **keywords):
+        report = quire.report(*arguments, "-m", quire.DEMO, "-n", "6", "--group", "4", "--window",
+                              "64", *quire.EXACT, **keywords)
+        return report["prompt_tokens"], report["tokens"]
+
+    def test_template_stands_around_the_text(self):
+        plain = self.generated("generate", "-p", "### System:\nBe kind.\n\n### User:\nWho?\n\n### "
+                               "Assistant:\n")
+        self.assertEqual(self.generated("generate", "-p", "Wh", "-p", "o?", "--system", "Be kind.",
+                                        "--chat-template", "solar"), plain)
+        self.assertEqual(self.generated("generate", "-p", "Who?", "--system", "Be kind.",
+                                        "--chat-template", "solar", ranks=2), plain)
+
+    def test_reading_and_question_are_one_turn(self):
+        book = self.write("book.txt", "The lighthouse stood on a rock. " * 20 + "End.\n")
+        _, whole = self.generated("generate", "-f", book, "-p", "Where?", "--chat-template", "solar")
+        quire.run("ingest", "-m", quire.DEMO, "-f", book, "-o", self.directory / "b.h5", "--group",
+                  "4", "--window", "64", "--chat-template", "solar", *quire.EXACT)
+        answer = quire.report("ask", "-m", quire.DEMO, "-c", self.directory / "b.h5", "-p", "Where?",
+                              "-n", "6", "--chat-template", "solar")
+        self.assertEqual(answer["answers"][0]["tokens"], whole)
+
+    def test_own_template(self):
+        for name in ("config.json", "tokenizer.json", "model.safetensors"):
+            self.write(name, (quire.DEMO / name).read_bytes())
+        config = json.loads((quire.DEMO / "tokenizer_config.json").read_text())
+        config["chat_template"] = (
+            "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+            "message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}{{ '<|im_start|>assistant\\n' }}")
+        self.write("tokenizer_config.json", json.dumps(config))
+        text = "<|im_start|>user\nHi<|endoftext|><|im_end|>\n<|im_start|>assistant\n"
+        report = quire.report("generate", "-m", self.directory, "-p", "Hi<|endoftext|>", "--chat",
+                              "-n", "1")
+        ids = quire.run("tokenize", "-m", quire.DEMO, "--no-special", "-p", text).stdout.split()
+        self.assertEqual(report["prompt_tokens"], len(ids))
+        config["chat_template"] = "{{ messages[0]['content'] }}"
+        self.write("tokenizer_config.json", json.dumps(config))
+        result = quire.attempt("generate", "-m", self.directory, "-p", "Hi", "--chat", "-n", "1",
+                               ranks=2)
+        self.assertEqual(result.status, 1, result)
+        self.assertIn("chat_template: found one that is not known, expected that of one of llama-2, ",
+                      result.errors[0])
+
+    def test_refusals(self):
+        for options, words in ((["--chat-template", "nobody"], "--chat-template: found \"nobody\""),
+                               (["--chat", "--tokens", "x"], "--chat: found together with --tokens")):
+            text = [] if "--tokens" in options else ["-p", "x"]
+            result = quire.attempt("generate", "-m", quire.DEMO, *text, *options, ranks=2)
+            self.assertEqual(result.status, 2, result)
+            self.assertIn(words, result.errors[0])
+
+
 if __name__ == "__main__":
     quire.main()
