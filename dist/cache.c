@@ -3,6 +3,8 @@
 #include "kernels/elementwise.h"
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static size_t block_bytes(const struct cache *c) {
     return (size_t)(c->cyclic.block * kv_row_bytes(c->type, c->head_dim));
@@ -10,6 +12,34 @@ static size_t block_bytes(const struct cache *c) {
 
 static size_t array_bytes(const struct cache *c, int64_t blocks) {
     return (size_t)blocks * block_bytes(c);
+}
+
+/* A large page of x86-64: what is read in order at the speed of memory should lie on such pages. */
+#define PAGE ((size_t)2 << 20)
+
+/* Zeroed memory that takes none until it is written to, on a large page's border (which is a cache
+ * line's too). NULL without memory; array_close wants the same size. */
+static unsigned char *array_open(size_t bytes) {
+    size_t asked = bytes + 1;
+    char *all =
+        mmap(NULL, asked + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (all == MAP_FAILED)
+        return NULL;
+    size_t lead = (PAGE - (size_t)all % PAGE) % PAGE, page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t end = (lead + asked + page - 1) / page * page,
+           whole = (asked + PAGE + page - 1) / page * page;
+    if (lead)
+        munmap(all, lead);
+    if (end < whole)
+        munmap(all + end, whole - end);
+    if (bytes >= PAGE)
+        madvise(all + lead, asked, MADV_HUGEPAGE); /* without such pages it is as before */
+    return (unsigned char *)all + lead;
+}
+
+static void array_close(unsigned char *array, size_t bytes) {
+    if (array)
+        munmap(array, bytes + 1);
 }
 
 /* Slot of a layer's and head's part of an array, a ring of `slots` from block `first` on, for local
@@ -48,19 +78,19 @@ enum status cache_open(const struct shape *shape, const struct share *share, str
     if (!cache->layout)
         return status_no_memory("KV cache", cache->layers * (int64_t)sizeof *cache->layout);
     lay_out(cache, shape, share->layers, request);
-    cache->keys_near = calloc(array_bytes(cache, cache->blocks.near) + 1, 1);
-    cache->keys_far = calloc(array_bytes(cache, cache->blocks.far) + 1, 1);
-    cache->values = calloc(array_bytes(cache, cache->blocks.values) + 1, 1);
+    cache->keys_near = array_open(array_bytes(cache, cache->blocks.near));
+    cache->keys_far = array_open(array_bytes(cache, cache->blocks.far));
+    cache->values = array_open(array_bytes(cache, cache->blocks.values));
     if (!cache->keys_near || !cache->keys_far || !cache->values)
         return status_no_memory("KV cache", cache_bytes(cache));
     return STATUS_OK;
 }
 
 void cache_close(struct cache *cache) {
+    array_close(cache->keys_near, array_bytes(cache, cache->blocks.near));
+    array_close(cache->keys_far, array_bytes(cache, cache->blocks.far));
+    array_close(cache->values, array_bytes(cache, cache->blocks.values));
     free(cache->layout);
-    free(cache->keys_near);
-    free(cache->keys_far);
-    free(cache->values);
     memset(cache, 0, sizeof *cache);
 }
 
