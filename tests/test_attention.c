@@ -533,9 +533,29 @@ START_TEST(text_lengths) {
                                                    .head_dim = 16,
                                                    .block = 32,
                                                    .parts = parts,
-                                                   .type = KV_F32,
+                                                   .type = (enum kv_type)((n + g) % KV_TYPES),
                                                    .scale = 2});
             }
+}
+END_TEST
+
+/* The border between the zones at every place of a tile, in every type: rows that cross it together
+ * and one by one. */
+START_TEST(band_offsets) {
+    for (int64_t window = 64; window <= 64 + 128; window++)
+        case_check((struct attention_case){.rule = ATTENTION_GROUPED,
+                                           .group = 5,
+                                           .window = window,
+                                           .tokens = 300,
+                                           .first = 300 - 9,
+                                           .count = 9,
+                                           .gap = 1,
+                                           .heads = 1 + window % 3,
+                                           .head_dim = window % 2 ? 16 : 40,
+                                           .block = 128,
+                                           .parts = 1,
+                                           .type = (enum kv_type)(window % KV_TYPES),
+                                           .scale = 2});
 }
 END_TEST
 
@@ -556,7 +576,7 @@ START_TEST(window_sizes) {
                                                    .head_dim = 32,
                                                    .block = 16,
                                                    .parts = 4,
-                                                   .type = KV_F32,
+                                                   .type = (enum kv_type)(w % KV_TYPES),
                                                    .scale = 2});
 }
 END_TEST
@@ -862,6 +882,7 @@ int main(void) {
                                   shapes,
                                   text_lengths,
                                   window_sizes,
+                                  band_offsets,
                                   random_cases,
                                   decoding,
                                   rows_far_apart,
