@@ -17,6 +17,7 @@ enum status command_export(const struct options *options);
 
 /* inspect of a reading instead of a model. */
 enum status command_inspect_book(const struct options *options);
+enum status command_bench(const struct options *options);
 
 /* Runs on one rank, and needs no MPI. */
 enum status command_tokenize(const struct options *options);

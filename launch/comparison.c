@@ -4,10 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *method_name(enum method method) {
-    return method == METHOD_PLAIN ? "plain" : "self_extend";
-}
-
 static int number_order(const void *a, const void *b) {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
     return (x > y) - (x < y);

@@ -9,15 +9,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-enum method { METHOD_PLAIN, METHOD_SELF_EXTEND, METHOD_COUNT };
-
 struct comparison {
     bool runs[METHOD_COUNT];
     struct number_list lengths; /* owned; ascending, each once */
 };
-
-/* "plain", "self_extend": keys of reports and groups of files */
-const char *method_name(enum method method);
 
 /* Takes the lengths from --lengths, else the `count` of `otherwise`, and the methods from
  * --no-plain and --no-self-extend. Errors: a length below 2. Local, equal everywhere. */

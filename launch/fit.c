@@ -34,7 +34,7 @@ static enum status refuse(const struct session *s, const struct plan_request *re
                  " a node; read less or take fewer ranks "
                  "a node",
                  here);
-    return status_fail(s->options->model, "memory",
+    return status_fail(options_model(s->options), "memory",
                        "found %s free on the node of rank %d (%s), expected %s for its %" PRId64
                        " rank%s; %s",
                        units_bytes(available).text, s->dist.world.rank, source,

@@ -92,6 +92,7 @@ static enum status run_command(const struct options *options) {
         [COMMAND_PASSKEY] = command_passkey,   [COMMAND_INSPECT] = command_inspect,
         [COMMAND_CAPTURE] = command_capture,   [COMMAND_INGEST] = command_ingest,
         [COMMAND_ASK] = command_ask,           [COMMAND_EXPORT] = command_export,
+        [COMMAND_BENCH] = command_bench,
     };
     TRY(commands[options->command](options));
     return flush_output();

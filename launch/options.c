@@ -18,11 +18,15 @@
 #define TOKENIZE (1u << COMMAND_TOKENIZE)
 #define EXPORT (1u << COMMAND_EXPORT)
 #define GENERATES (GENERATE | ASK)
+#define BENCH (1u << COMMAND_BENCH)
 #define TEXTS (GENERATE | PERPLEXITY | CAPTURE | INGEST)
-#define ALL (TEXTS | PASSKEY | INSPECT | ASK)
+#define ALL (TEXTS | PASSKEY | INSPECT | ASK | BENCH)
 
 #define PLACE(name) offsetof(struct options, name)
 #define MOST OPTION_NUMBER_MAX
+
+/* What bench measures where nothing is named. */
+#define SHAPE_DEFAULT "tinyllama-1.1b"
 
 /* The same name always fills the same field; where its help differs by command it has two rows. */
 const struct option option_rows[] = {
@@ -160,6 +164,33 @@ const struct option option_rows[] = {
      "by "
      "itself before the end of its time.",
      SECTION_COMMAND, false, take_number, PLACE(stop_after), 0, MOST},
+    {"--shape", "NAME", BENCH, "tinyllama-1.1b, without -m",
+     "Takes random weights in the shape of a published model, without any file: tinyllama-1.1b, "
+     "llama-2-7b, mistral-7b, solar-10.7b, phi-2 or llama-3.1-8b.",
+     SECTION_INPUT, false, take_shape, PLACE(shape), 0, 0},
+    {"--prefill", "A,B,C", BENCH, "512,4096, without --decode-depth",
+     "Numbers of tokens to read from an empty cache.", SECTION_COMMAND, false, take_numbers,
+     PLACE(prefills), 1, MOST},
+    {"--decode-depth", "A,B,C", BENCH, "0,16384, without --prefill",
+     "Numbers of tokens that the cache holds when generating begins. It is filled with random keys "
+     "and values, not read.",
+     SECTION_COMMAND, false, take_numbers, PLACE(decode_depths), 0, MOST},
+    {"--generate", "N", BENCH, "32", "Tokens generated in each run at a depth.", SECTION_COMMAND,
+     false, take_number, PLACE(decode_tokens), 1, 1000000},
+    {"--method", "A,B", BENCH, "plain,self_extend", "Ways to read: plain, self_extend.",
+     SECTION_COMMAND, false, take_methods, 0, 0, 0},
+    {"--runs", "N", BENCH, "3",
+     "Runs of each measurement, taken in turns with the others and with the machine's own speed; "
+     "medians are reported.",
+     SECTION_COMMAND, false, take_number, PLACE(runs), 1, 1000},
+    {"--machine", NULL, BENCH, NULL,
+     "Measures the machine itself, and only what else is named: its peak in f32 and bf16, and "
+     "reading memory.",
+     SECTION_COMMAND, false, take_flag, PLACE(only_machine), 0, 0},
+    {"--kernels", NULL, BENCH, NULL,
+     "Measures the kernels, and only what else is named: products and attention in the sizes "
+     "of the model.",
+     SECTION_COMMAND, false, take_flag, PLACE(only_kernels), 0, 0},
 
     {"--decode", NULL, TOKENIZE, NULL,
      "Takes token ids, separated by blanks, and prints their text, byte for byte with nothing "
@@ -253,12 +284,20 @@ static const char *const command_names[COMMAND_COUNT] = {
     [COMMAND_PASSKEY] = "passkey",   [COMMAND_INSPECT] = "inspect",
     [COMMAND_CAPTURE] = "capture",   [COMMAND_INGEST] = "ingest",
     [COMMAND_ASK] = "ask",           [COMMAND_TOKENIZE] = "tokenize",
-    [COMMAND_EXPORT] = "export",     [COMMAND_HELP] = "help",
-    [COMMAND_VERSION] = "version",
+    [COMMAND_EXPORT] = "export",     [COMMAND_BENCH] = "bench",
+    [COMMAND_HELP] = "help",         [COMMAND_VERSION] = "version",
 };
 
 const char *command_name(enum command command) {
     return command_names[command];
+}
+
+const char *method_name(enum method method) {
+    return method == METHOD_PLAIN ? "plain" : "self_extend";
+}
+
+const char *options_model(const struct options *options) {
+    return options->model ? options->model : options->shape;
 }
 
 static enum status options_defaults(struct options *options) {
@@ -274,6 +313,9 @@ static enum status options_defaults(struct options *options) {
     options->reserve = -1;
     options->commit_seconds = 60;
     options->stop_after = -1;
+    options->methods = (1u << METHOD_COUNT) - 1;
+    options->runs = 3;
+    options->decode_tokens = 32;
     options->sites = (1u << SITE_COUNT) - 1;
     options->range.count = -1;
     options->depths.values = malloc(sizeof depths);
@@ -290,6 +332,8 @@ void options_free(struct options *options) {
     free(options->lengths.values);
     free(options->depths.values);
     free(options->layers.values);
+    free(options->prefills.values);
+    free(options->decode_depths.values);
     memset(options, 0, sizeof *options);
 }
 
@@ -382,7 +426,9 @@ static enum status options_check(const struct options *o) {
         return status_usage("export", "found no reading, expected quire export FILE.h5 -o OUT.h5");
     if (o->verify && !of_book)
         return status_usage("--verify", "found without a reading, expected quire inspect FILE.h5");
-    if (!o->model && !of_book)
+    if (o->model && o->shape)
+        return status_usage("--shape", "found together with -m, expected one model");
+    if (!o->model && !o->shape && !of_book)
         return status_usage("-m", "found no model, expected -m %s",
                             o->command == COMMAND_TOKENIZE ? "PATH" : "MODEL_DIR");
     if ((bit & TEXTS) && o->tokens_file && o->text_count)
@@ -452,7 +498,7 @@ static enum status command_read(int argc, char **argv, struct options *options) 
     if (options->command == COMMAND_COUNT)
         return status_usage("command",
                             "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect, capture, ingest, ask, export or tokenize; see quire --help",
+                            "inspect, capture, ingest, ask, export, tokenize or bench; see quire --help",
                             argv[1]);
     return STATUS_OK;
 }
@@ -466,6 +512,8 @@ static void put_defaults(struct options *options) {
         options->chunk = 512;
     if (options->kv == OPTION_KV_UNSET && !from_book)
         options->kv = KV_BF16;
+    if (options->command == COMMAND_BENCH && !options->model && !options->shape)
+        options->shape = SHAPE_DEFAULT;
 }
 
 static enum status options_read(int argc, char **argv, struct options *options) {

@@ -24,6 +24,7 @@ enum command {
     COMMAND_ASK,
     COMMAND_TOKENIZE,
     COMMAND_EXPORT,
+    COMMAND_BENCH,
     COMMAND_HELP,    /* quire --help, quire COMMAND --help: print and leave with 0 */
     COMMAND_VERSION, /* quire --version */
     COMMAND_COUNT
@@ -46,11 +47,16 @@ struct number_list {
 
 /* No --kv was given, and the KV type comes from a file. */
 #define OPTION_KV_UNSET ((enum kv_type) - 1)
+/* Ways to read a text. */
+enum method { METHOD_PLAIN, METHOD_SELF_EXTEND, METHOD_COUNT };
+
+/* "plain", "self_extend": keys of reports, groups of files, values of options. */
+const char *method_name(enum method method);
 
 struct options {
     enum command command;
     enum command help_on;    /* COMMAND_HELP: which command's help, COMMAND_HELP for the overview */
-    const char *model;       /* -m */
+    const char *model;       /* -m; NULL where bench --shape stands for it */
     struct text_part *texts; /* owned, -f and -p */
     int64_t text_count;
     const char *tokens_file;      /* --tokens */
@@ -105,6 +111,14 @@ struct options {
     bool no_special;   /* --no-special */
     const char *batch; /* --batch FILE.jsonl */
     bool verify;           /* inspect --verify */
+    /* bench */
+    const char *shape;                /* --shape; NULL with -m */
+    struct number_list prefills;      /* --prefill, tokens; empty: not given */
+    struct number_list decode_depths; /* --decode-depth, tokens; empty: not given */
+    unsigned methods;                 /* --method, bit 1 << enum method; default both */
+    int64_t runs;                     /* --runs, default 3 */
+    int64_t decode_tokens;            /* --generate, default 32 */
+    bool only_machine, only_kernels;  /* --machine, --kernels */
 };
 
 /* Parses argv. Errors: STATUS_USAGE naming the option, what was found and the form expected; also
@@ -118,5 +132,8 @@ void options_help(enum command command);
 
 const char *command_name(enum command command);
 const char *overlap_name(enum overlap overlap);
+
+/* The model as messages name it: the directory of -m, or the name of --shape. */
+const char *options_model(const struct options *options);
 
 #endif

@@ -91,6 +91,16 @@ static const struct command_help command_helps[COMMAND_COUNT] = {
          "reading "
          "as float32, token by token, readable with h5py. Needs neither the model nor ranks.",
          "  quire export book.h5 -o keys.h5 --range 1000:2000 --layers 0-3\n"},
+    [COMMAND_BENCH] =
+        {"measures how fast the machine, the kernels and a model go",
+         "quire bench [--shape NAME | -m MODEL_DIR] [options]",
+         "Measures what the machine can do (multiply-adds in f32 and bf16, reading memory), what "
+         "the kernels make of it, and how fast texts are read and continued with the model, and "
+         "holds each against the machine, measured in turns in the same run. A named shape needs "
+         "no files.",
+         "  quire bench --shape tinyllama-1.1b --prefill 512,4096 --decode-depth 0,16384\n"
+         "  mpirun -n 4 quire bench -m llama-2-7b --prefill 4096 --runs 5 --json bench.json\n"
+         "  quire bench --machine\n"},
 };
 
 /* Prints text from column `from` on (the line stands at `column`), words wrapped. */

@@ -1,6 +1,7 @@
 #include "launch/options_value.h"
 
 #include "dist/probe.h"
+#include "partition/shape_named.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -201,6 +202,33 @@ enum status take_overlap(struct options *options, const struct option *row, cons
             return STATUS_OK;
         }
     return status_usage(row->name, "found \"%.200s\", expected auto, on or off", text);
+}
+
+enum status take_shape(struct options *options, const struct option *row, const char *text) {
+    if (!shape_has_name(text))
+        return status_usage(row->name, "found \"%.200s\", expected %s", text, shape_names);
+    options->shape = text;
+    return STATUS_OK;
+}
+
+enum status take_methods(struct options *options, const struct option *row, const char *text) {
+    options->methods = 0;
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        enum method m = 0;
+        while (m < METHOD_COUNT &&
+               (strlen(method_name(m)) != len || memcmp(method_name(m), at, len) != 0))
+            m++;
+        if (m == METHOD_COUNT)
+            return status_usage(row->name,
+                                "found \"%.200s\", expected plain, self_extend or both with a "
+                                "comma between",
+                                text);
+        options->methods |= 1u << m;
+        at += len;
+        if (!*at)
+            return STATUS_OK;
+    }
 }
 
 static enum status add_text(struct options *options, struct text_part part) {

@@ -22,5 +22,6 @@ option_take take_temperature, take_top_p;
 option_take take_mesh, take_kv, take_compute, take_weights, take_wire, take_overlap;
 option_take take_file, take_prompt, take_stop;
 option_take take_sites, take_layers, take_range, take_commit_every;
+option_take take_shape, take_methods;
 
 #endif

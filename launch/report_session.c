@@ -109,6 +109,21 @@ static json_t *asked_seed(uint64_t seed) {
     return json_string(text);
 }
 
+static void put_asked_bench(json_t *asked, const struct options *o) {
+    json_t *methods = json_array();
+    for (enum method m = 0; m < METHOD_COUNT; m++)
+        if (o->methods & 1u << m)
+            json_array_append_new(methods, json_string(method_name(m)));
+    json_object_set_new(asked, "shape", text_or_null(o->shape));
+    json_object_set_new(asked, "prefill", numbers(&o->prefills));
+    json_object_set_new(asked, "decode_depth", numbers(&o->decode_depths));
+    json_object_set_new(asked, "generate", json_integer(o->decode_tokens));
+    json_object_set_new(asked, "method", methods);
+    json_object_set_new(asked, "runs", json_integer(o->runs));
+    json_object_set_new(asked, "machine", json_boolean(o->only_machine));
+    json_object_set_new(asked, "kernels", json_boolean(o->only_kernels));
+}
+
 static void put_asked_own(json_t *asked, const struct options *o) {
     bool generates = o->command == COMMAND_GENERATE || o->command == COMMAND_ASK;
     if (generates)
@@ -145,6 +160,8 @@ static void put_asked_own(json_t *asked, const struct options *o) {
         json_object_set_new(asked, "questions", text_or_null(o->questions));
         json_object_set_new(asked, "partial", json_boolean(o->partial));
     }
+    if (o->command == COMMAND_BENCH)
+        put_asked_bench(asked, o);
     if (o->command == COMMAND_CAPTURE) {
         json_object_set_new(asked, "output", text_or_null(o->output));
         json_object_set_new(asked, "layers", o->layers.count ? numbers(&o->layers) : json_null());

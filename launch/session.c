@@ -2,6 +2,7 @@
 
 #include "kernels/gemm.h"
 #include "launch/fit.h"
+#include "partition/shape_named.h"
 #include <inttypes.h>
 #include <omp.h>
 #include <stdio.h>
@@ -21,8 +22,9 @@ static enum status read_shape(struct session *s) {
     enum status status = STATUS_OK;
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     if (rank == 0)
-        status = shape_read(s->options->model, &s->shape);
-    if (rank == 0 && status == STATUS_OK)
+        status = s->options->shape ? shape_named(s->options->shape, &s->shape)
+                                   : shape_read(s->options->model, &s->shape);
+    if (rank == 0 && status == STATUS_OK && s->options->model)
         status = shape_read_stop_ids(s->options->model, &s->shape, &s->stop_ids);
     TRY(status_agree(MPI_COMM_WORLD, status));
     MPI_Bcast(&s->shape, sizeof s->shape, MPI_BYTE, 0, MPI_COMM_WORLD);
@@ -99,7 +101,10 @@ static enum status open_machine(struct session *s) {
 
 /* Each rank opens the files for itself: they may differ from node to node. */
 static enum status open_weights(struct session *s) {
-    TRY(weights_open(s->options->model, &s->weights));
+    if (s->options->shape)
+        TRY(weights_open_random(s->options->shape, s->shape.hidden, &s->weights));
+    else
+        TRY(weights_open(s->options->model, &s->weights));
     TRY(model_check(s->weights, &s->shape));
     snprintf(s->dtype, sizeof s->dtype, "%s",
              weights_dtype(s->weights, "model.embed_tokens.weight"));

@@ -55,7 +55,8 @@ enum status table_print_to(const struct table *table, FILE *file) {
         widths[column] = column_width(table, column);
     for (int64_t i = 0; i < table->count; i++) {
         int64_t column = i % table->columns;
-        fprintf(file, "%s%*s", column ? "  " : "", widths[column], table->cells[i]);
+        int width = column < 64 && table->words >> column & 1 ? -widths[column] : widths[column];
+        fprintf(file, "%s%*s", column ? "  " : "", width, table->cells[i]);
         if (column == table->columns - 1)
             fputc('\n', file);
     }

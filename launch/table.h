@@ -1,5 +1,5 @@
 /* A table of text: cells are put in row by row and come out in aligned columns, numbers to the
- * right. */
+ * right and, where columns of words are named, these to the left. */
 #ifndef QUIRE_LAUNCH_TABLE_H
 #define QUIRE_LAUNCH_TABLE_H
 
@@ -8,10 +8,11 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define TABLE_CELL_MAX 32
+#define TABLE_CELL_MAX 64
 
 struct table {
     int64_t columns;
+    uint64_t words;                /* bit per column: words */
     int64_t count, room;           /* cells */
     char (*cells)[TABLE_CELL_MAX]; /* owned */
     bool out_of_memory;

@@ -1,6 +1,7 @@
 #include "partition/weights.h"
 #include "partition/json.h"
 #include "partition/safetensors.h"
+#include "partition/weights_random.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct weights {
     int64_t file_count;
     struct entry *entries; /* owned; by name, ascending */
     int64_t entry_count;
+    int64_t random_hidden; /* of a model without files; 0: there are files */
 };
 
 static int compare_names(const void *a, const void *b) {
@@ -160,6 +162,14 @@ enum status weights_open(const char *dir, struct weights **weights) {
     return status;
 }
 
+enum status weights_open_random(const char *name, int64_t hidden, struct weights **weights) {
+    *weights = calloc(1, sizeof **weights);
+    if (!*weights)
+        return status_no_memory(name, (long long)sizeof **weights);
+    (*weights)->random_hidden = hidden;
+    return STATUS_OK;
+}
+
 void weights_close(struct weights **weights) {
     struct weights *w = *weights;
     if (!w)
@@ -181,7 +191,7 @@ static const struct entry *find(const struct weights *weights, const char *name)
 }
 
 bool weights_has(const struct weights *weights, const char *name) {
-    return find(weights, name) != NULL;
+    return weights->random_hidden || find(weights, name) != NULL;
 }
 
 /* "[4096, 128]" */
@@ -215,6 +225,8 @@ enum status weights_check(const struct weights *weights, const char *name, int64
     int64_t dims = cols == 0 ? 1 : 2;
     struct shape_text expected = shape_text(sizes, dims);
     const struct entry *entry = find(weights, name);
+    if (weights->random_hidden)
+        return STATUS_OK;
     if (!entry) {
         char words[sizeof expected.text + 16];
         snprintf(words, sizeof words, " of shape %s", expected.text);
@@ -237,6 +249,10 @@ enum status weights_check(const struct weights *weights, const char *name, int64
 
 enum status weights_read(struct weights *weights, const char *name, struct range rows,
                          struct range cols, float *out) {
+    if (weights->random_hidden) {
+        weights_random_f32(name, weights->random_hidden, rows, cols, out);
+        return STATUS_OK;
+    }
     const struct entry *entry = find(weights, name);
     if (!entry)
         return refuse_missing(weights, name, "");
@@ -245,6 +261,10 @@ enum status weights_read(struct weights *weights, const char *name, struct range
 
 enum status weights_read_bf16(struct weights *weights, const char *name, struct range rows,
                               struct range cols, uint16_t *out) {
+    if (weights->random_hidden) {
+        weights_random_bf16(name, weights->random_hidden, rows, cols, out);
+        return STATUS_OK;
+    }
     const struct entry *entry = find(weights, name);
     if (!entry)
         return refuse_missing(weights, name, "");
@@ -252,6 +272,8 @@ enum status weights_read_bf16(struct weights *weights, const char *name, struct 
 }
 
 const char *weights_dtype(const struct weights *weights, const char *name) {
+    if (weights->random_hidden)
+        return "BF16";
     const struct entry *entry = find(weights, name);
     return entry ? entry->tensor->dtype : NULL;
 }

@@ -15,6 +15,10 @@ struct weights; /* opaque; owns its file descriptors */
  * overlap and without holes, sizes equal to shape times dtype. Local; each rank opens its own. */
 enum status weights_open(const char *dir, struct weights **weights);
 
+/* The same without any file: random weights of a model of this hidden size (weights_random.h). It
+ * has every tensor, of every shape. `name` stands for it in messages. Local. */
+enum status weights_open_random(const char *name, int64_t hidden, struct weights **weights);
+
 /* Accepts NULL and a half-opened object; sets the pointer to NULL. */
 void weights_close(struct weights **weights);
 

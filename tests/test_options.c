@@ -261,9 +261,46 @@ START_TEST(help) {
 }
 END_TEST
 
+START_TEST(bench) {
+    struct options o;
+    accept("bench", &o);
+    ck_assert_str_eq(o.shape, "tinyllama-1.1b");
+    ck_assert_ptr_null(o.model);
+    ck_assert_int_eq(o.prefills.count + o.decode_depths.count, 0);
+    ck_assert_uint_eq(o.methods, 1u << METHOD_PLAIN | 1u << METHOD_SELF_EXTEND);
+    ck_assert_int_eq(o.runs, 3);
+    ck_assert_int_eq(o.decode_tokens, 32);
+    ck_assert(!o.only_machine && !o.only_kernels);
+    options_free(&o);
+    accept("bench -m DIR --prefill 512,4096 --decode-depth 0,16384 --method self_extend --runs 5 "
+           "--generate 7 --machine --kernels --threads 2",
+           &o);
+    ck_assert_ptr_null(o.shape);
+    ck_assert_str_eq(options_model(&o), "DIR");
+    ck_assert_int_eq(o.prefills.values[1], 4096);
+    ck_assert_int_eq(o.decode_depths.values[0], 0);
+    ck_assert_uint_eq(o.methods, 1u << METHOD_SELF_EXTEND);
+    ck_assert_int_eq(o.runs, 5);
+    ck_assert_int_eq(o.decode_tokens, 7);
+    ck_assert(o.only_machine && o.only_kernels);
+    options_free(&o);
+    accept("bench --shape phi-2", &o);
+    ck_assert_str_eq(options_model(&o), "phi-2");
+    options_free(&o);
+    refuse("bench --shape phi-2 -m DIR", "--shape");
+    refuse("bench --shape phi", "--shape");
+    refuse("bench --prefill 0", "--prefill");
+    refuse("bench --prefill 1,,2", "--prefill");
+    refuse("bench --decode-depth 1x", "--decode-depth");
+    refuse("bench --method plain,", "--method");
+    refuse("bench --runs 0", "--runs");
+    refuse("generate -m DIR -p x --shape phi-2", "--shape");
+}
+END_TEST
+
 int main(void) {
     const TTest *const tests[] = {defaults,      values,        texts, lists, numbers_refused,
-                                  lists_refused, usage_refused, help,  NULL};
+                                  lists_refused, usage_refused, bench, help,  NULL};
     Suite *suite = suite_create("options");
     suite_add(suite, "options", tests);
     return suite_run(suite);
