@@ -14,11 +14,13 @@
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
 #include "kernels/half.h"
+#include "kernels/machine_speed.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { HEADS = 4, BLOCK = 128, REPEATS = 9 };
 
@@ -28,6 +30,17 @@ static void *allocate(int64_t bytes) {
         fprintf(stderr, "bench_attention: no memory for %lld bytes\n", (long long)bytes);
         exit(EXIT_FAILURE);
     }
+    return memory;
+}
+
+/* On large pages, as the KV cache is. */
+static void *allocate_pages(int64_t bytes) {
+    const int64_t page = (int64_t)2 << 20;
+    int64_t whole = (bytes + page - 1) / page * page;
+    void *memory = aligned_alloc((size_t)page, (size_t)whole);
+    if (!memory)
+        return allocate(bytes);
+    madvise(memory, (size_t)whole, MADV_HUGEPAGE);
     return memory;
 }
 
@@ -55,7 +68,7 @@ static struct load load_new(enum kv_type type, int64_t count, int64_t heads, int
     int64_t bytes = tokens * kv_row_bytes(type, d);
     float *x = random_floats(2 * rows * d > d ? 2 * rows * d : d);
     for (int64_t i = 0; i < count; i++) {
-        char *arrays = allocate(3 * bytes);
+        char *arrays = allocate_pages(3 * bytes);
         for (int64_t t = 0; t < 2 * tokens; t++) {
             float *row = x + t * 37 % rows * d;
             char *block = arrays + t / BLOCK * BLOCK * kv_row_bytes(type, d);
@@ -230,21 +243,31 @@ int main(int argc, char **argv) {
         return EXIT_FAILURE;
     }
     gemm_init();
+    int64_t bytes = speed_memory_bytes();
+    void *memory = speed_memory(bytes);
+    if (!memory)
+        return EXIT_FAILURE;
     for (int t = 0; t < count; t++) {
         struct setting s = {.threads = atoi(threads[t])};
         omp_set_num_threads(s.threads);
+        double f32 = speed_f32(best, s.threads, 0.5) * 1e-9;
+        double bf16 = speed_bf16(best, s.threads, 0.5) * 1e-9;
+        double gbs = speed_read(best, s.threads, 0.5, memory, bytes) * 1e-9;
+        printf("peak of %d threads: f32 %.0f GFLOP/s, bf16 %.0f GFLOP/s, reading %.1f GB/s\n",
+               s.threads, f32, bf16, gbs);
         for (enum isa isa = all ? ISA_GENERIC : best; isa <= best; isa++)
             for (enum compute compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++)
                 for (enum kv_type type = KV_F32; type < KV_TYPES; type++) {
                     s.isa = isa;
                     s.compute = compute;
                     s.type = type;
-                    s.gflops = 1;
-                    s.gbs = 1;
+                    s.gflops = compute == COMPUTE_BF16 ? bf16 : f32;
+                    s.gbs = gbs;
                     if (compute == COMPUTE_F32 || (compute_has(compute, isa) && type != KV_F32))
                         setting_run(&s);
                 }
     }
     gemm_close();
+    free(memory);
     return EXIT_SUCCESS;
 }
