@@ -491,7 +491,8 @@ bool attention_run_by(const struct attention_kernel *kernel, enum attention_rule
     bool done = job_tiles(&job, tasks, count) && job_spans(&job);
     if (done && job.span_count > 0) {
         struct scratch unused;
-        job.threads = min_of(job.threads, job.span_count);
+        if (job.span_count == 1) /* a team smaller than the whole is slow to come: see gemm.c */
+            job.threads = 1;
         job.scratch_size = scratch_lay(&job, NULL, &unused);
         job.scratch = aligned_alloc(64, (size_t)(job.threads * job.scratch_size));
         done = job.scratch != NULL;

@@ -66,7 +66,9 @@ static int64_t min_of(int64_t a, int64_t b) {
 #define FEW_TOKENS 8
 /* Bytes of a weight's rows that stay in a core's cache while the tokens pass over them. */
 #define CACHED_BYTES (256 * 1024)
-/* Multiplications that are worth another thread. */
+/* Multiplications that are worth another thread. The team is the whole one all the same, some without
+ * work, or none: libgomp ends the threads that a smaller team leaves out and has to start them again
+ * for the next, which costs more than any of this. */
 #define THREAD_WORK 32768
 
 /* y for the weight's rows [n, n + rows) and a few tokens: each row is read from memory once. */
@@ -94,7 +96,7 @@ static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const f
                         int64_t stride, float *y) {
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
     int64_t parts = token_parts(T, N, threads), columns = threads / parts;
-#pragma omp parallel for schedule(static) num_threads((int)threads)
+#pragma omp parallel for schedule(static) if (threads > 1)
     for (int64_t i = 0; i < threads; i++) {
         int64_t t = T * (i / columns) / parts, tokens = T * (i / columns + 1) / parts - t;
         int64_t n = N * (i % columns) / columns, rows = N * (i % columns + 1) / columns - n;
@@ -114,7 +116,7 @@ static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, con
     if (T > GEMM_FEW && gemm_many(T, N, K, x, w, stride, y))
         return;
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
-#pragma omp parallel for schedule(static) num_threads((int)threads)
+#pragma omp parallel for schedule(static) if (threads > 1)
     for (int64_t i = 0; i < threads; i++)
         for (int64_t t = 0; t < T; t += GEMM_FEW)
             gemm_few(min_of(T - t, GEMM_FEW), stride, K, N * i / threads, N * (i + 1) / threads,
@@ -198,7 +200,7 @@ static void input_round(struct gemm_input *in) {
     if (in->is_rounded)
         return;
     int64_t n = in->T * in->K, threads = min_of(omp_get_max_threads(), n / THREAD_WORK + 1);
-#pragma omp parallel for schedule(static) num_threads((int)threads)
+#pragma omp parallel for schedule(static) if (threads > 1)
     for (int64_t i = 0; i < threads; i++)
         gemm_round(n * (i + 1) / threads - n * i / threads, in->x + n * i / threads,
                    in->scratch.rounded + n * i / threads);

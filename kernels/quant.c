@@ -214,14 +214,14 @@ static void few_part(quant_few_function *few, const struct quant_input *in, cons
         }
 }
 
-/* Multiplications that are worth another thread. */
+/* Multiplications that are worth another thread; the others of the team idle (see gemm.c). */
 #define THREAD_WORK 65536
 
 void quant_few(const struct quant_input *in, const struct matrix *m, float *y) {
     quant_few_function *few = has_vnni() ? few_vnni[m->type] : kernels[m->type][level()].few;
     int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
     int64_t threads = min_of(omp_get_max_threads(), in->T * m->rows * m->cols / THREAD_WORK + 1);
-#pragma omp parallel for schedule(static) num_threads((int)threads)
+#pragma omp parallel for schedule(static) if (threads > 1)
     for (int64_t i = 0; i < threads; i++)
         few_part(few, in, m, groups * i / threads, groups * (i + 1) / threads, y);
 }
