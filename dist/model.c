@@ -1,6 +1,6 @@
 #include "dist/model.h"
 
-#include "dist/quantise.h"
+#include "dist/matrix_read.h"
 #include "kernels/quant.h"
 #include "partition/family.h"
 #include "partition/tensors.h"
@@ -87,6 +87,13 @@ enum status model_list_unused(const struct weights *weights, const struct shape 
     return status;
 }
 
+const char *model_dtype(const struct weights *weights, const struct shape *shape) {
+    struct tensor_names names = family_names(shape);
+    const struct tensor_slice table = {.role = TENSOR_EMBEDDING, .copies = 1};
+    const char *dtype = weights_dtype(weights, tensor_place(&names, shape, &table, -1, 0).name);
+    return dtype ? dtype : "";
+}
+
 /* Where a slice's matrix or vector belongs among a layer's weights: one of the two is set. */
 struct target {
     struct matrix *matrix;
@@ -153,41 +160,62 @@ static struct target target_table(struct model *m, enum tensor_role role, bool b
     }
 }
 
+/* Types in blocks by the number that GGUF files give them, and those blocks as held (quant.h). */
+static const enum matrix_type stored_types[UINT8_MAX + 1] = {
+    [2] = MATRIX_Q4_0, [3] = MATRIX_Q4_1,  [6] = MATRIX_Q5_0,  [7] = MATRIX_Q5_1,
+    [8] = MATRIX_Q8_0, [12] = MATRIX_Q4_K, [13] = MATRIX_Q5_K, [14] = MATRIX_Q6_K,
+};
+static const struct weight_block stored_blocks[UINT8_MAX + 1] = {
+    [2] = {32, 18}, [3] = {32, 20},    [6] = {32, 22},    [7] = {32, 24},
+    [8] = {32, 34}, [12] = {256, 148}, [13] = {256, 180}, [14] = {256, 210},
+};
+
+/* What a matrix is held in: the blocks of the file, those quantised to, or one type. */
+enum matrix_type model_held(enum compute compute, enum weights_type weights,
+                            const struct tensor_slice *slice) {
+    struct weight_format format = model_format(compute, weights);
+    if (slice->f32)
+        return MATRIX_F32;
+    if (!weight_block(&format, slice).length)
+        return compute_weights(compute);
+    return format.stored ? stored_types[slice->stored] : weights_matrix(weights, compute);
+}
+
 /* A router stays in f32, whatever the type of the rest. */
-static enum status router_read(struct loader *load, const char *name, const struct tensor_slice *s,
-                               struct matrix *matrix) {
+static enum status router_read(struct loader *load, const struct matrix_source *source,
+                               const struct tensor_slice *s, struct matrix *matrix) {
     float *at = load->room.f32;
     *matrix = (struct matrix){MATRIX_F32, s->own_rows.count, s->own_cols.count, at, 0};
     load->room.f32 += tensor_own_elements(s);
-    return weights_read(load->weights, name, s->own_rows, s->own_cols, at);
+    return matrix_read(source, s->own_rows, s->own_cols, MATRIX_F32, false, at);
 }
 
-static enum status matrix_read(struct loader *load, const char *name, struct range rows,
-                               const struct tensor_slice *s, struct matrix *matrix) {
+static enum status weight_read(struct loader *load, const struct matrix_source *source,
+                               struct range rows, const struct tensor_slice *s,
+                               struct matrix *matrix) {
     const struct model *m = load->model;
+    struct weight_block block = weight_block(&m->format, s);
     struct range cols = s->own_cols;
     void *at = load->room.matrices;
     if (s->f32)
-        return router_read(load, name, s, matrix);
-    load->room.matrices += weight_bytes(&m->format, s->cols, !s->looked_up, rows.count, cols);
-    *matrix = (struct matrix){m->plain, rows.count, cols.count, at, 0};
-    if (weight_in_blocks(&m->format, s->cols, !s->looked_up)) {
-        struct range held = weight_block_columns(&m->format, cols);
-        matrix->type = m->blocks;
+        return router_read(load, source, s, matrix);
+    load->room.matrices += weight_bytes(&m->format, block, rows.count, cols);
+    *matrix = (struct matrix){model_held(m->compute, m->weights, s), rows.count, cols.count, at, 0};
+    if (block.length) {
+        struct range held = weight_block_columns(block, cols);
         matrix->lead = cols.first - held.first;
-        return quantise_read(load->weights, name, rows, held, m->blocks, at);
+        cols = held;
     }
-    if (m->plain == MATRIX_BF16)
-        return weights_read_bf16(load->weights, name, rows, cols, at);
-    return weights_read(load->weights, name, rows, cols, at);
+    return matrix_read(source, rows, cols, matrix->type, m->format.stored && block.length, at);
 }
 
-static enum status vector_read(struct loader *load, const char *name, struct range rows,
-                               const struct tensor_slice *s, const float **vector) {
+static enum status vector_read(struct loader *load, const struct matrix_source *source,
+                               struct range rows, const struct tensor_slice *s,
+                               const float **vector) {
     float *at = load->room.f32;
     *vector = at;
     load->room.f32 += rows.count;
-    TRY(weights_read(load->weights, name, rows, s->own_cols, at));
+    TRY(matrix_read(source, rows, s->own_cols, MATRIX_F32, false, at));
     if (load->names.norms_less_one && tensor_is_norm(s->role))
         for (int64_t i = 0; i < rows.count; i++)
             at[i] += 1;
@@ -201,9 +229,10 @@ static enum status slice_read(struct loader *load, const struct tensor_slice *s,
     struct range rows = {place.row_first + s->own_rows.first, s->own_rows.count};
     if (s->own_rows.count == 0)
         rows.first = 0;
+    const struct matrix_source source = {load->weights, place.name, place.pairs};
     if (target.matrix)
-        return matrix_read(load, place.name, rows, s, target.matrix);
-    return vector_read(load, place.name, rows, s, target.vector);
+        return weight_read(load, &source, rows, s, target.matrix);
+    return vector_read(load, &source, rows, s, target.vector);
 }
 
 static enum status read_layers(struct loader *load, struct model *m) {
@@ -262,14 +291,13 @@ static int64_t expert_layers(const struct model *m) {
 }
 
 struct weight_format model_format(enum compute compute, enum weights_type weights) {
-    enum matrix_type type = weights_matrix(weights, compute);
-    const struct quant_type *quant = quant_type(type);
-    struct weight_format format = {.plain_bytes = compute == COMPUTE_BF16 ? 2 : 4};
-    if (quant) {
-        format.block = quant->block;
-        format.block_bytes = quant->block_bytes;
-        format.row_group = QUANT_ROWS;
-    }
+    const struct quant_type *quant = quant_type(weights_matrix(weights, compute));
+    struct weight_format format = {.plain_bytes = compute == COMPUTE_BF16 ? 2 : 4,
+                                   .row_group = QUANT_ROWS};
+    if (quant)
+        format.block = (struct weight_block){quant->block, quant->tile_bytes / QUANT_ROWS};
+    else
+        format.stored = stored_blocks;
     return format;
 }
 
@@ -278,8 +306,8 @@ enum status model_load(struct dist *dist, const struct shape *shape, struct weig
     memset(model, 0, sizeof *model);
     model->shape = *shape;
     model->dist = dist;
-    model->plain = compute_weights(compute);
-    model->blocks = weights_matrix(type, compute);
+    model->compute = compute;
+    model->weights = type;
     model->format = model_format(compute, type);
     model->share = share_of(shape, dist->mesh, mesh_rank(dist->mesh, dist->place));
     int64_t bytes = share_weight_bytes(shape, &model->share, &model->format);

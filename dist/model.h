@@ -9,6 +9,7 @@
 #include "kernels/matrix.h"
 #include "partition/shape.h"
 #include "partition/share.h"
+#include "partition/weight_format.h"
 #include "partition/weights.h"
 
 /* A norm; bias NULL where the kind has none. */
@@ -47,10 +48,10 @@ struct layer_weights {
 struct model {
     struct shape shape;
     struct share share;
-    struct dist *dist;            /* borrowed */
-    enum matrix_type plain;       /* of matrices without blocks, but for the routers */
-    enum matrix_type blocks;      /* of those in blocks, where the format has any */
-    struct weight_format format;  /* of both */
+    struct dist *dist; /* borrowed */
+    enum compute compute;
+    enum weights_type weights;
+    struct weight_format format;  /* of the matrices, by these two */
     void *data;                   /* owned: all of the below */
     int64_t bytes;                /* of it in use, as share_weight_bytes plans them */
     struct matrix embedding;      /* [v, D] own rows; without data unless the stage embeds */
@@ -68,13 +69,19 @@ enum status model_check(const struct weights *weights, const struct shape *shape
 enum status model_list_unused(const struct weights *weights, const struct shape *shape,
                               void (*put)(void *context, const char *name), void *context);
 
-/* How matrices are held. */
+/* The type that the embedding table is stored in, "" where it is lacking. Borrowed. */
+const char *model_dtype(const struct weights *weights, const struct shape *shape);
+
+/* How matrices are held, and the type of one. */
 struct weight_format model_format(enum compute compute, enum weights_type weights);
+enum matrix_type model_held(enum compute compute, enum weights_type weights,
+                            const struct tensor_slice *slice);
 
 /* Reads this rank's share. The matrices in f32 hold every stored value exactly, in bf16 what is
- * stored as F32 or F16 is rounded; in blocks they are quantised from the stored values. The
- * embedding table, whose rows are only looked up, is in blocks only where it is the head too.
- * Local: ranks agree on the status afterwards. model_close frees a half-loaded one too. */
+ * stored as F32 or F16 is rounded; those that a GGUF has in blocks stay as they are, unless `type`
+ * asks for others; in these all are quantised from the stored values. The embedding table, whose
+ * rows are only looked up, is in blocks only where it is the head too. Local: ranks agree on the
+ * status afterwards. model_close frees a half-loaded one too. */
 enum status model_load(struct dist *dist, const struct shape *shape, struct weights *weights,
                        enum compute compute, enum weights_type type, struct model *model);
 void model_close(struct model *model);

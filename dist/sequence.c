@@ -80,7 +80,7 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     w->up = carve(c, T * ffn_columns(own));
     w->squares = carve(c, shape->head_norm == HEAD_NORM_WIDE ? 2 * T : 0);
     carve_experts(w, c, m, T);
-    bool blocks = m->format.block != 0;
+    bool blocks = weight_any_blocks(&m->format, &m->shape);
     int64_t bytes = gemm_scratch_bytes(o->compute, blocks, T, widest_input(m));
     w->products = gemm_scratch_slice(o->compute, blocks, T, widest_input(m), carve(c, bytes / 4));
     w->sum_send = o->wire == WIRE_BF16 && R > 1 ? carve_wire(c, o->wire, T * D) : NULL;

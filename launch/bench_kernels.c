@@ -149,11 +149,11 @@ static enum status run_group(const struct session *session, struct bench_speed *
     return status;
 }
 
-/* A weight [N, K] with one token, a few, and a chunk. */
+/* A weight [N, K] with one token, a few, and a chunk, in the types that --weights names. */
 static enum status take_products(struct group *g, int64_t N, int64_t K) {
     static const int64_t tokens[] = {1, 8, 512};
     bool is_head = N == g->session->shape.vocab; /* only ever meets one token */
-    for (enum matrix_type type = MATRIX_F32; type < MATRIX_TYPE_COUNT; type++)
+    for (enum matrix_type type = MATRIX_F32; type <= MATRIX_Q4_0; type++)
         for (int i = 0; i < (is_head ? 1 : 3); i++)
             if (K % matrix_block(type) == 0 &&
                 (type != MATRIX_BF16 || compute_has(COMPUTE_BF16, g->isa)))

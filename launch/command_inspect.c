@@ -24,7 +24,7 @@ struct inspection {
     int64_t length; /* tokens planned for */
     struct sequence_options sequence;
     struct plan_request request;
-    char dtypes[64];
+    char dtypes[128];
     json_t *unused;     /* owned: what of the directory nobody uses */
     int64_t node_bytes; /* free on this node */
     const char *node_source;
@@ -79,15 +79,19 @@ static enum status choose_plan(struct inspection *in) {
     return STATUS_OK;
 }
 
+static void add_dtype(struct inspection *in, const char *dtype) {
+    size_t used = strlen(in->dtypes), len = strlen(dtype);
+    for (const char *at = in->dtypes; (at = strstr(at, dtype)); at += len)
+        if (at[len] == ',' || at[len] == '\0')
+            return;
+    snprintf(in->dtypes + used, sizeof in->dtypes - used, "%s%s", used ? ", " : "", dtype);
+}
+
 /* The types of the tensors in the files, each once: "BF16", "F16, F32". */
 static void list_dtypes(struct inspection *in) {
     const struct weights *weights = in->session.weights;
-    for (int64_t i = 0; i < weights_count(weights); i++) {
-        const char *dtype = weights_dtype(weights, weights_name(weights, i));
-        size_t used = strlen(in->dtypes);
-        if (!strstr(in->dtypes, dtype))
-            snprintf(in->dtypes + used, sizeof in->dtypes - used, "%s%s", used ? ", " : "", dtype);
-    }
+    for (int64_t i = 0; i < weights_count(weights); i++)
+        add_dtype(in, weights_dtype(weights, weights_name(weights, i)));
 }
 
 static void print_number(const char *name, int64_t number) {

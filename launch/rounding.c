@@ -5,6 +5,7 @@
 #include "partition/tensors.h"
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 /* Calls visit for every matrix of the model: the tables' first, then each layer's. */
 typedef void visit_matrix(void *context, const struct rounding *r, const struct tensor_slice *slice,
@@ -25,12 +26,7 @@ static void each_matrix(const struct rounding *r, visit_matrix *visit, void *con
 }
 
 static enum matrix_type type_held(const struct rounding *r, const struct tensor_slice *slice) {
-    struct weight_format format = model_format(r->compute, r->type);
-    if (slice->f32)
-        return MATRIX_F32;
-    if (weight_in_blocks(&format, slice->cols, !slice->looked_up))
-        return weights_matrix(r->type, r->compute);
-    return compute_weights(r->compute);
+    return model_held(r->compute, r->type, slice);
 }
 
 /* The stored types that a rounding concerns, each once. */
@@ -60,7 +56,10 @@ static void add_stored(void *context, const struct rounding *r, const struct ten
     const char *dtype = weights_dtype(r->weights, place.name);
     if (!dtype || slice->f32)
         return;
-    if (quant_type(type_held(r, slice)))
+    enum matrix_type held = type_held(r, slice);
+    if (quant_type(held) && strcasecmp(matrix_type_name(held), dtype) == 0)
+        return; /* kept as it is */
+    if (quant_type(held))
         add_dtype(&stored->blocks, dtype);
     else if (strcmp(dtype, "BF16") != 0)
         add_dtype(&stored->plain, dtype);

@@ -107,7 +107,7 @@ static enum status open_weights(struct session *s) {
         TRY(weights_open(s->options->model, &s->weights));
     TRY(model_check(s->weights, &s->shape));
     snprintf(s->dtype, sizeof s->dtype, "%s",
-             weights_dtype(s->weights, "model.embed_tokens.weight"));
+             model_dtype(s->weights, &s->shape));
     return STATUS_OK;
 }
 

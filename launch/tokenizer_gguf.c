@@ -109,6 +109,8 @@ static enum status add_pieces(const struct source *source, struct sentencepiece 
     char name[32];
     int64_t unknown;
     TRY(read_id(source, "tokenizer.ggml.unknown_token_id", &unknown));
+    if (unknown < 0 && !source->types.bytes)
+        unknown = 0; /* llama.cpp's own default */
     for (int64_t id = 0; id < source->tokens.count; id++) {
         enum sentencepiece_type type = type_of(source, id);
         double score = source->scores.bytes ? gguf_array_real(&source->scores, id) : 0;

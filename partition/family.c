@@ -200,6 +200,8 @@ const struct family *family_find(const char *model_type) {
 struct tensor_names family_names(const struct shape *shape) {
     struct tensor_names names = base_names;
     const struct family *family = family_find(shape->family);
+    if (shape->is_gguf)
+        return gguf_names(shape);
     if (!family)
         return names;
     names.norms_less_one = family->names.norms_less_one;

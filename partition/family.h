@@ -55,8 +55,9 @@ const struct family *family_find(const char *model_type);
 /* The i-th family, NULL behind the last: for lists in messages. */
 const struct family *family_at(int i);
 
-/* Names of the shape's tensors in Hugging Face's files. */
+/* Names of the shape's tensors in the files that it was read from: Hugging Face's, or a GGUF's. */
 struct tensor_names family_names(const struct shape *shape);
+struct tensor_names gguf_names(const struct shape *shape);
 
 /* Functions for the table, family_read.c: fields beyond the common ones. */
 enum status family_read_gemma(const struct config *config, struct shape *shape);

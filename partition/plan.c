@@ -155,8 +155,9 @@ static int64_t plan_workspace(const struct shape *shape, const struct share *sha
     add_array(&bytes, T, ropes * (far ? 6 : 2) * shape_rotary_dim(shape) / 2);         /* tables */
     add_array(&bytes, share->predicts ? request->logits_rows : 0, share->vocab.count); /* logits */
     if (request->products)
-        bytes = plus(bytes, request->products(request->bf16, request->weights.block != 0, T,
-                                              plan_widest(shape, share)));
+        bytes = plus(bytes,
+                     request->products(request->bf16, weight_any_blocks(&request->weights, shape),
+                                       T, plan_widest(shape, share)));
     int64_t positions = times(T, 8 * (shape_group(shape) + 1));
     return plus(bytes, positions);
 }
@@ -179,11 +180,12 @@ struct plan plan_rank(const struct shape *shape, struct mesh mesh, int64_t rank,
 }
 
 /* Every division gives its first part the most, and every term grows with its shares: the first
- * rank of a stage needs the most, unless weights lie in blocks, of which a slice elsewhere may touch
- * one more. */
+ * rank of a stage needs the most, unless weights lie in blocks, of which a slice elsewhere may
+ * touch one more. */
 int64_t plan_largest(const struct shape *shape, struct mesh mesh,
                      const struct plan_request *request) {
-    int64_t ranks = request->weights.block ? mesh_stage_ranks(mesh) : 1, largest = 0;
+    int64_t ranks = weight_any_blocks(&request->weights, shape) ? mesh_stage_ranks(mesh) : 1,
+            largest = 0;
     for (int64_t stage = 0; stage < mesh.pp; stage++) {
         struct mesh_place first = {.pp = stage, .tp = 0, .sp = 0};
         for (int64_t i = 0; i < ranks; i++) {

@@ -7,6 +7,7 @@
 #include "partition/shape.h"
 #include "partition/share.h"
 #include "partition/status.h"
+#include "partition/weight_format.h"
 #include <stdint.h>
 
 /* One run, as asked. */

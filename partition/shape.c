@@ -1,6 +1,7 @@
 #include "partition/shape.h"
 
 #include "partition/family.h"
+#include "partition/gguf_config.h"
 #include "partition/rope.h"
 
 #include <stdlib.h>
@@ -287,6 +288,44 @@ enum status shape_parse(const char *path, const char *text, int64_t len, struct 
     return status;
 }
 
+/* The types of the tensors in blocks. A tensor that is lacking is found so when weights are. */
+static void note_stored(const struct gguf *gguf, struct shape *shape) {
+    static const struct share none;
+    struct tensor_names names = gguf_names(shape);
+    struct tensor_list list;
+    for (int64_t row = 0; row <= shape->layers; row++) {
+        if (row == 0)
+            tensors_of_tables(shape, &none, &list);
+        else
+            tensors_of_layer(shape, &none, row - 1, &list);
+        for (int64_t i = 0; i < list.count; i++) {
+            const struct tensor_slice *slice = &list.slices[i];
+            if (!slice->cols)
+                continue;
+            struct tensor_place place = tensor_place(&names, shape, slice, row - 1, 0);
+            const struct gguf_tensor *tensor = gguf_tensor_find(gguf, place.name);
+            if (tensor && gguf_format(tensor->type)->block > 1)
+                shape->stored[row][slice->role] = (uint8_t)tensor->type;
+        }
+    }
+}
+
+static enum status read_gguf(const char *path, struct shape *shape) {
+    struct gguf *gguf;
+    json_t *config = NULL;
+    TRY(gguf_open(path, &gguf));
+    enum status status = gguf_config(gguf, &config);
+    if (status == STATUS_OK)
+        status = read_root(gguf_path(gguf, 0), config, shape, NULL);
+    if (status == STATUS_OK) {
+        shape->is_gguf = true;
+        note_stored(gguf, shape);
+    }
+    json_decref(config);
+    gguf_close(&gguf);
+    return status;
+}
+
 static enum status read_dir(const char *dir, struct shape *shape, json_t **unused) {
     char *path;
     json_t *root = NULL;
@@ -300,7 +339,23 @@ static enum status read_dir(const char *dir, struct shape *shape, json_t **unuse
 }
 
 enum status shape_read(const char *dir, struct shape *shape) {
-    return read_dir(dir, shape, NULL);
+    return gguf_is(dir) ? read_gguf(dir, shape) : read_dir(dir, shape, NULL);
+}
+
+/* Keys of a GGUF that neither shape_read nor a tokenizer looks for. */
+static enum status list_unused_keys(const char *path, void (*put)(void *context, const char *name),
+                                    void *context) {
+    struct gguf *gguf;
+    json_t *config = NULL;
+    const struct gguf_value *value;
+    TRY(gguf_open(path, &gguf));
+    enum status status = gguf_config(gguf, &config);
+    for (int64_t i = 0; status == STATUS_OK && (value = gguf_value_at(gguf, i)); i++)
+        if (!value->is_read && strncmp(value->key, "tokenizer.", 10) != 0)
+            put(context, value->key);
+    json_decref(config);
+    gguf_close(&gguf);
+    return status;
 }
 
 enum status shape_list_unused(const char *dir, void (*put)(void *context, const char *name),
@@ -308,6 +363,8 @@ enum status shape_list_unused(const char *dir, void (*put)(void *context, const 
     struct shape shape;
     json_t *unused = NULL, *name;
     size_t i;
+    if (gguf_is(dir))
+        return list_unused_keys(dir, put, context);
     TRY(read_dir(dir, &shape, &unused));
     json_array_foreach(unused, i, name) {
         put(context, json_string_value(name));
@@ -351,9 +408,31 @@ done:
     return status;
 }
 
+static enum status read_stop_keys(const char *path, int64_t vocab, struct stop_ids *stop) {
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    struct gguf *gguf;
+    enum status status;
+    TRY(gguf_open(path, &gguf));
+    for (int i = 0; i < 3; i++) {
+        int64_t id = -1;
+        bool known = false;
+        TRY_TO(done, gguf_int(gguf, keys[i], false, 0, vocab - 1, &id));
+        for (int32_t k = 0; k < stop->count; k++)
+            known = known || stop->ids[k] == id;
+        if (id >= 0 && !known)
+            stop->ids[stop->count++] = (int32_t)id;
+    }
+done:
+    gguf_close(&gguf);
+    return status;
+}
+
 enum status shape_read_stop_ids(const char *dir, const struct shape *shape, struct stop_ids *stop) {
     const char *const names[] = {"generation_config.json", config_name};
     memset(stop, 0, sizeof *stop);
+    if (gguf_is(dir))
+        return read_stop_keys(dir, shape->vocab, stop);
     for (int i = 0; i < 2 && stop->count == 0; i++) {
         char *path;
         TRY(file_join(dir, names[i], &path));

@@ -68,6 +68,8 @@ enum layer_flag {
 };
 
 #define LAYERS_MAX 1024
+/* As many as enum tensor_role has (tensors.h). */
+#define SHAPE_ROLES 20
 
 struct shape {
     char family[32];        /* model_type: "llama", "mistral", see family.h */
@@ -110,6 +112,11 @@ struct shape {
     bool experts_normalised; /* the weights of those used are divided by their sum */
 
     uint8_t layer_flags[LAYERS_MAX]; /* enum layer_flag, by layer */
+
+    bool is_gguf; /* read from a GGUF file */
+    /* Its tensors in blocks by the file's number of their type (gguf_format), 0 for those without:
+     * those outside the layers, then of each layer, by enum tensor_role. */
+    uint8_t stored[LAYERS_MAX + 1][SHAPE_ROLES];
 };
 
 /* Query heads that share a KV head. */
@@ -129,12 +136,13 @@ static inline bool shape_layer_is(const struct shape *s, int64_t layer, enum lay
     return (s->layer_flags[layer] & flag) != 0;
 }
 
-/* Reads DIR/config.json. Both the form with rope_theta and rope_scaling at top level and the one
- * with rope_parameters; the two together must agree. Fields that do not change the arithmetic are
- * ignored, those that would and are not supported here are refused by name (another architecture,
- * activation, rope type, quantisation). Every number is checked to be of its type and in a
- * range that the rest can rely on: sizes positive and below 2^31, products below 2^62.
- * Local. Errors: message names DIR/config.json and the field. */
+/* Reads DIR/config.json, or the head of a GGUF file, which is translated into one. Both the form
+ * with rope_theta and rope_scaling at top level and the one with rope_parameters; the two together
+ * must agree. Fields that do not change the arithmetic are ignored, those that would and are not
+ * supported here are refused by name (another architecture, activation, rope type, quantisation).
+ * Every number is checked to be of its type and in a range that the rest can rely on: sizes
+ * positive and below 2^31, products below 2^62. Local. Errors: message names DIR/config.json and
+ * the field. */
 enum status shape_read(const char *dir, struct shape *shape);
 
 /* The same from the text of a config.json; `path` is for messages. */
@@ -147,7 +155,8 @@ enum status shape_list_unused(const char *dir, void (*put)(void *context, const 
 #define STOP_IDS_MAX 64
 
 /* End-of-text ids: eos_token_id (one or several) of DIR/generation_config.json, else of
- * config.json; count 0 when neither names any. Ids must lie in [0, vocab). Local. */
+ * config.json; of a GGUF tokenizer.ggml.eos_token_id, eot_token_id and eom_token_id; count 0 when
+ * none is named. Ids must lie in [0, vocab). Local. */
 struct stop_ids {
     int32_t ids[STOP_IDS_MAX];
     int32_t count;

@@ -1,6 +1,6 @@
 #include "partition/share.h"
 
-#include "partition/tensors.h"
+#include "partition/weight_format.h"
 
 /* The query heads that read these KV heads. */
 static struct range heads_of(const struct shape *shape, struct range kv_heads) {

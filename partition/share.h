@@ -7,7 +7,8 @@
 #include "partition/layout.h"
 #include "partition/mesh.h"
 #include "partition/shape.h"
-#include "partition/weight_format.h"
+
+struct weight_format;
 
 /* All ranges in the indices of the whole model. */
 struct share {

@@ -1,5 +1,6 @@
 /* Legend: D hidden, d head_dim, F FFN columns, V vocabulary, E experts. */
 #include "partition/tensors.h"
+#include "partition/weight_format.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +15,8 @@ static struct range times(struct range r, int64_t n) {
     struct range out = {r.first * n, r.count * n};
     return out;
 }
+
+_Static_assert(SHAPE_ROLES == TENSOR_ROLES, "shape.stored has a place for each role");
 
 static void put(struct tensor_list *list, struct tensor_slice slice) {
     if (slice.copies == 0)
@@ -100,6 +103,13 @@ static void put_experts(struct tensor_list *list, const struct shape *s, const s
         put(list, slices[i]);
 }
 
+/* Row of shape.stored: 0 for the tables, then the layers. */
+static void put_stored(struct tensor_list *list, const struct shape *s, int64_t row) {
+    for (int64_t i = 0; i < list->count; i++)
+        if (list->slices[i].cols)
+            list->slices[i].stored = s->stored[row][list->slices[i].role];
+}
+
 void tensors_of_layer(const struct shape *s, const struct share *own, int64_t layer,
                       struct tensor_list *list) {
     int64_t D = s->hidden, d = s->head_dim, Q = s->heads * d, K = s->kv_heads * d;
@@ -123,6 +133,7 @@ void tensors_of_layer(const struct shape *s, const struct share *own, int64_t la
         put_ffn(list, s, own);
     if (s->norm_place != NORM_BEFORE)
         put_norm(list, s, TENSOR_FFN_POST_NORM, all(D));
+    put_stored(list, s, layer + 1);
 }
 
 void tensors_of_tables(const struct shape *s, const struct share *own, struct tensor_list *list) {
@@ -146,6 +157,7 @@ void tensors_of_tables(const struct shape *s, const struct share *own, struct te
                                         .f32 = true,
                                         .rows = V,
                                         .own_rows = own->predicts ? own->vocab : none});
+    put_stored(list, s, 0);
 }
 
 static int64_t role_rows(const struct shape *s, enum tensor_role role) {
@@ -194,6 +206,12 @@ struct tensor_place tensor_place(const struct tensor_names *names, const struct 
             place.row_first += before ? role_rows(shape, stack[k]) : 0;
         }
     }
+    if (slice->copies > 1 && !strchr(own, '*')) {
+        place.rows *= slice->copies;
+        place.row_first = copy * slice->rows;
+    }
+    if (names->pairs_adjacent && (slice->role == TENSOR_Q || slice->role == TENSOR_K))
+        place.pairs = shape->head_dim;
     write_name(own, layer, copy, slice->bias ? ".bias" : ".weight", place.name, sizeof place.name);
     return place;
 }
@@ -208,7 +226,7 @@ struct measure {
 static unsigned __int128 slice_measure(const struct measure *m, const struct tensor_slice *s) {
     if (m->format)
         return s->f32 ? 0
-                      : (unsigned __int128)weight_bytes(m->format, s->cols, !s->looked_up,
+                      : (unsigned __int128)weight_bytes(m->format, weight_block(m->format, s),
                                                         s->own_rows.count, s->own_cols);
     return s->f32 || !m->f32_alone ? (unsigned __int128)tensor_own_elements(s) : 0;
 }
@@ -224,17 +242,10 @@ static unsigned __int128 sum_all(const struct measure *m, const struct shape *sh
                                  const struct share *share) {
     struct tensor_list list;
     tensors_of_tables(shape, share, &list);
-    unsigned __int128 sum = list_measure(m, &list), of_kind[2];
-    /* The tensors of layers differ in one way alone: with experts or without. */
-    bool known[2] = {false, false};
+    unsigned __int128 sum = list_measure(m, &list);
     for (int64_t l = share->layers.first; l < range_end(share->layers); l++) {
-        int kind = shape_layer_is(shape, l, LAYER_EXPERTS);
-        if (!known[kind]) {
-            tensors_of_layer(shape, share, l, &list);
-            of_kind[kind] = list_measure(m, &list);
-            known[kind] = true;
-        }
-        sum += of_kind[kind];
+        tensors_of_layer(shape, share, l, &list);
+        sum += list_measure(m, &list);
     }
     return sum;
 }

@@ -6,6 +6,8 @@
 
 #include "partition/share.h"
 
+struct weight_format;
+
 enum tensor_role {
     TENSOR_EMBEDDING,
     TENSOR_FINAL_NORM,
@@ -33,9 +35,10 @@ enum tensor_role {
 
 /* Names by role, '#' for the layer's number and '*' for the expert's, ".weight" and ".bias" left
  * out. Q, K and V of one name are stored in this order in one tensor, one below the other; so are
- * gate and up. */
+ * gate and up, and all experts where their name has no '*'. */
 struct tensor_names {
     bool norms_less_one; /* RMSNorm weights are stored less one */
+    bool pairs_adjacent; /* rows of Q and K: the two of a rotated pair follow each other */
     const char *of[TENSOR_ROLES];
 };
 
@@ -45,6 +48,7 @@ struct tensor_slice {
     bool bias;          /* the role's bias, a vector */
     bool f32;           /* vectors, and the router: held in f32 whatever the format of the rest */
     bool looked_up;     /* row by row, never multiplied */
+    int stored;         /* the file's type in blocks, see shape.h; 0: without */
     int64_t copies;     /* experts; 1 for everything else */
     int64_t rows, cols; /* of the whole tensor; cols 0: a vector */
     struct range own_rows, own_cols;
@@ -79,6 +83,7 @@ struct tensor_place {
     char name[160];
     int64_t rows, cols; /* of the file's tensor, which may hold others beside; cols 0: a vector */
     int64_t row_first;  /* the role's first row in it */
+    int64_t pairs;      /* rows of a head whose rotated pairs are adjacent; 0: none */
 };
 struct tensor_place tensor_place(const struct tensor_names *names, const struct shape *shape,
                                  const struct tensor_slice *slice, int64_t layer, int64_t copy);

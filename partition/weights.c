@@ -1,8 +1,11 @@
 #include "partition/weights.h"
+#include "partition/gguf.h"
 #include "partition/json.h"
 #include "partition/safetensors.h"
 #include "partition/weights_random.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,10 +16,11 @@ static const int64_t index_bytes_max = 16 << 20;
 
 /* A tensor of the model and the file that holds it. */
 struct entry {
-    const char *name;            /* borrowed: from the index, then from the file's table */
-    const char *file_name;       /* borrowed from the index while it is read */
-    struct safetensors *file;    /* borrowed from weights->files */
-    const struct tensor *tensor; /* borrowed from its file's table */
+    const char *name;                 /* borrowed: from the index, then from the file's table */
+    const char *file_name;            /* borrowed from the index while it is read */
+    struct safetensors *file;         /* borrowed from weights->files */
+    const struct tensor *tensor;      /* borrowed from its file's table, or from weights->views */
+    const struct gguf_tensor *blocks; /* borrowed from the GGUF: a tensor in blocks; else NULL */
 };
 
 struct weights {
@@ -26,6 +30,8 @@ struct weights {
     struct entry *entries; /* owned; by name, ascending */
     int64_t entry_count;
     int64_t random_hidden; /* of a model without files; 0: there are files */
+    struct gguf *gguf;    /* owned; NULL: safetensors */
+    struct tensor *views; /* owned: its tensors as those of safetensors are, stacks as matrices */
 };
 
 static int compare_names(const void *a, const void *b) {
@@ -152,11 +158,64 @@ static enum status open_dir(struct weights *weights, const char *dir) {
                        single_name, index_name);
 }
 
+/* A GGUF's file for the reading of tensors without blocks; its table stays empty. */
+static enum status open_gguf_file(struct weights *weights, const char *path) {
+    struct safetensors *file = &weights->files[weights->file_count++];
+    *file = (struct safetensors){.path = strdup(path),
+                                 .fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!file->path)
+        return status_no_memory(path, (long long)strlen(path) + 1);
+    if (file->fd < 0)
+        return status_fail(path, NULL, "found %s, expected a readable file; check the path",
+                           strerror(errno));
+    return STATUS_OK;
+}
+
+/* Matrices in blocks have the bytes of a block as element_bytes, which nobody multiplies. */
+static struct tensor view_of(const struct gguf_tensor *tensor) {
+    const struct gguf_format *format = gguf_format(tensor->type);
+    struct tensor view = {.name = tensor->name,
+                          .dtype = format->name,
+                          .element_bytes = format->block_bytes,
+                          .dims = tensor->dims < 2 ? tensor->dims : 2,
+                          .shape = {1, 1},
+                          .begin = tensor->begin,
+                          .end = tensor->end};
+    for (int64_t i = 0; i < tensor->dims; i++)
+        view.shape[i == tensor->dims - 1 && tensor->dims > 1] *= tensor->shape[i];
+    return view;
+}
+
+static enum status open_gguf(struct weights *weights, const char *path) {
+    weights->path = strdup(path);
+    if (!weights->path)
+        return status_no_memory(path, (long long)strlen(path) + 1);
+    TRY(gguf_open(path, &weights->gguf));
+    int64_t files = gguf_file_count(weights->gguf), tensors = gguf_tensor_count(weights->gguf);
+    TRY(reserve_files(weights, files));
+    for (int64_t i = 0; i < files; i++)
+        TRY(open_gguf_file(weights, gguf_path(weights->gguf, i)));
+    TRY(reserve_entries(weights, tensors));
+    weights->views = calloc((size_t)tensors + 1, sizeof *weights->views);
+    if (!weights->views)
+        return status_no_memory(path, (long long)tensors * (long long)sizeof *weights->views);
+    for (int64_t i = 0; i < tensors; i++) {
+        const struct gguf_tensor *tensor = gguf_tensor_at(weights->gguf, i);
+        weights->views[i] = view_of(tensor);
+        weights->entries[i] = (struct entry){.name = tensor->name,
+                                             .file = &weights->files[tensor->file],
+                                             .tensor = &weights->views[i]};
+        if (gguf_format(tensor->type)->block > 1)
+            weights->entries[i].blocks = tensor;
+    }
+    return STATUS_OK;
+}
+
 enum status weights_open(const char *dir, struct weights **weights) {
     *weights = calloc(1, sizeof **weights);
     if (!*weights)
         return status_no_memory(dir, (long long)sizeof **weights);
-    enum status status = open_dir(*weights, dir);
+    enum status status = gguf_is(dir) ? open_gguf(*weights, dir) : open_dir(*weights, dir);
     if (status != STATUS_OK)
         weights_close(weights);
     return status;
@@ -176,6 +235,8 @@ void weights_close(struct weights **weights) {
         return;
     for (int64_t i = 0; i < w->file_count; i++)
         safetensors_close(&w->files[i]);
+    gguf_close(&w->gguf);
+    free(w->views);
     free(w->files);
     free(w->entries);
     free(w->path);
@@ -219,6 +280,16 @@ static enum status refuse_missing(const struct weights *weights, const char *nam
         expected);
 }
 
+/* Types in blocks that the kernels read. */
+static bool is_readable(const struct gguf_tensor *tensor) {
+    static const char *const names[] = {"Q8_0", "Q4_0", "Q4_1", "Q5_0",
+                                        "Q5_1", "Q4_K", "Q5_K", "Q6_K"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(gguf_format(tensor->type)->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 enum status weights_check(const struct weights *weights, const char *name, int64_t rows,
                           int64_t cols) {
     const int64_t sizes[] = {rows, cols};
@@ -233,11 +304,13 @@ enum status weights_check(const struct weights *weights, const char *name, int64
         return refuse_missing(weights, name, words);
     }
     const struct tensor *tensor = entry->tensor;
-    if (!tensor_is_float(tensor))
+    if (!tensor_is_float(tensor) && !(entry->blocks && cols && is_readable(entry->blocks)))
         return status_fail(
-            entry->file->path, name,
-            "found dtype %s, expected F32, F16 or BF16; save the model in one of them",
-            tensor->dtype);
+            entry->file->path, name, "found dtype %s, expected F32, F16%s; save the model in %s",
+            tensor->dtype,
+            entry->blocks && cols ? ", BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K"
+                                  : " or BF16",
+            "one of them");
     if (tensor->dims != dims || memcmp(tensor->shape, sizes, (size_t)dims * sizeof *sizes) != 0)
         return status_fail(
             entry->file->path, name,
@@ -271,6 +344,41 @@ enum status weights_read_bf16(struct weights *weights, const char *name, struct 
     return safetensors_read_bf16(entry->file, entry->tensor, rows, cols, out);
 }
 
+bool weights_in_blocks(const struct weights *weights, const char *name) {
+    const struct entry *entry = find(weights, name);
+    return entry && entry->blocks;
+}
+
+enum status weights_read_blocks(struct weights *weights, const char *name, struct range rows,
+                                struct range cols, unsigned char *out) {
+    const struct entry *entry = find(weights, name);
+    if (!entry || !entry->blocks)
+        return refuse_missing(weights, name, " in blocks");
+    const struct gguf_format *format = gguf_format(entry->blocks->type);
+    int64_t height = entry->tensor->shape[0], width = entry->tensor->shape[1];
+    bool inside = rows.first >= 0 && rows.count >= 0 && rows.first <= height - rows.count &&
+                  cols.first >= 0 && cols.count >= 0 && cols.first <= width - cols.count;
+    if (!inside || cols.first % format->block || cols.count % format->block)
+        return status_fail(entry->file->path, name,
+                           "found a matrix of %lld rows and %lld columns, expected one that holds "
+                           "rows %lld to %lld, columns %lld to %lld; use a model of this shape",
+                           (long long)height, (long long)width, (long long)rows.first,
+                           (long long)range_end(rows), (long long)cols.first,
+                           (long long)range_end(cols));
+    int64_t row_bytes = width / format->block * format->block_bytes;
+    int64_t first = cols.first / format->block * format->block_bytes;
+    int64_t bytes = cols.count / format->block * format->block_bytes, runs = rows.count;
+    if (bytes == row_bytes) {
+        bytes *= runs;
+        runs = runs > 0;
+    }
+    for (int64_t i = 0; i < runs; i++)
+        TRY(gguf_read(weights->gguf, entry->blocks, (rows.first + i) * row_bytes + first, bytes,
+                      out + i * bytes));
+    entry->file->bytes_read += runs * bytes;
+    return STATUS_OK;
+}
+
 const char *weights_dtype(const struct weights *weights, const char *name) {
     if (weights->random_hidden)
         return "BF16";
@@ -297,5 +405,7 @@ int64_t weights_bytes_total(const struct weights *weights) {
     int64_t bytes = 0;
     for (int64_t i = 0; i < weights->file_count; i++)
         bytes += weights->files[i].table.data_bytes;
+    for (int64_t i = 0; weights->gguf && i < weights->entry_count; i++)
+        bytes += weights->views[i].end - weights->views[i].begin;
     return bytes;
 }

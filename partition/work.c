@@ -39,7 +39,7 @@ static double bytes_of(const struct shape *shape, const struct weight_format *fo
         if (slice->looked_up)
             continue;
         double one = slice->f32 ? 4 * (double)tensor_own_elements(slice)
-                                : (double)weight_bytes(format, slice->cols, true,
+                                : (double)weight_bytes(format, weight_block(format, slice),
                                                        slice->own_rows.count, slice->own_cols);
         bytes += one * copies_met(shape, slice);
     }

@@ -64,7 +64,7 @@ START_TEST(decode) {
     weights = 4 * (12288 + 1024) + 4 * 160;
     ck_assert_double_eq(work_decode(&tiny, &request, 5, 2), 2 * weights + 256 * (2 + 2));
     /* Blocks of 32 values in 34 bytes; k and v of each layer, 544 bytes, fill whole lines of 64. */
-    request.weights = (struct weight_format){2, 32, 34, 16};
+    request.weights = (struct weight_format){2, {32, 34}, 16, NULL};
     request.scheme = plain;
     weights = 34 * (12288 + 1024) / 32 + 4 * 160 + 4 * (576 - 544);
     ck_assert_double_eq(work_decode(&tiny, &request, 0, 1), weights + 256);
