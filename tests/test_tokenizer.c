@@ -330,6 +330,37 @@ START_TEST(test_unigram_tokens_are_the_references) {
 }
 END_TEST
 
+/* Where special tokens do not count, no text becomes one, not even by pieces of the vocabulary: the
+ * Unigram here has <s> among its pieces. Within marked ranges alone the same holds. */
+START_TEST(test_special_tokens_can_be_ordinary_text) {
+    static const char text[] = "<s> The<s>said";
+    static const struct text_range second = {7, 10};
+    const struct encode_rules rules[] = {{.specials = false},
+                                         {.specials = true, .plain = &second, .plain_count = 1}};
+    json_t *root = load_json(fixture("fixtures/tokenizer/unigram.json").text), *one;
+    size_t i;
+    json_array_foreach(json_object_get(root, "tokenizers"), i, one) {
+        struct opened opened = open_json(json_object_get(one, "tokenizer"));
+        for (int way = 0; way < 2; way++) {
+            struct tokens tokens;
+            int begins = 0, said = 0;
+            ck_assert_int_eq(
+                tokenizer_encode_by(opened.tokenizer, text, sizeof text - 1, &rules[way], &tokens),
+                STATUS_OK);
+            for (int64_t k = 0; k < tokens.count; k++) {
+                begins += tokens.ids[k] == 1;
+                said += tokens.ids[k] == tokenizer_size(opened.tokenizer) - 1;
+            }
+            ck_assert_int_eq(begins, way);
+            ck_assert_int_eq(said, 1); /* an added token that is not special */
+            tokens_free(&tokens);
+        }
+        close_dir(&opened);
+    }
+    json_decref(root);
+}
+END_TEST
+
 /* -- llama.cpp's vectors ------------------------------------------------------------------------
  */
 
@@ -567,6 +598,7 @@ int main(void) {
                                        test_other_parts_tokens_are_the_references,
                                        test_sentencepiece_tokens_are_the_references,
                                        test_unigram_tokens_are_the_references,
+                                       test_special_tokens_can_be_ordinary_text,
                                        test_llama_cpp_agrees,
                                        test_mistral_says_hello,
                                        NULL};
