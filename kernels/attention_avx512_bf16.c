@@ -43,13 +43,6 @@ static inline __m512bh vector_load(const uint16_t *at) {
     return (__m512bh)_mm512_loadu_si512(at);
 }
 
-/* One pair in all lanes. */
-static inline __m512bh pair_load(const uint16_t *at) {
-    int32_t pair;
-    memcpy(&pair, at, sizeof pair);
-    return (__m512bh)_mm512_set1_epi32(pair);
-}
-
 INLINE void block_run(const int rows, const int vectors, const bool ahead,
                       const struct product *p) {
     __m512 c[BLOCK_SUMS];

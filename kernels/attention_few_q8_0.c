@@ -7,13 +7,6 @@
 #define ROWS ATTENTION_FEW_ROWS
 #define VECTORS 4
 
-/* One pair in all lanes. */
-static inline __m512bh pair_load(const uint16_t *at) {
-    int32_t pair;
-    memcpy(&pair, at, sizeof pair);
-    return (__m512bh)_mm512_set1_epi32(pair);
-}
-
 /* Scores of groups [first, end). */
 INLINE void keys_run(const int rows, const struct attention_step *s, const uint16_t *queries,
                      const void *keys, int64_t first, int64_t end, float *scores) {

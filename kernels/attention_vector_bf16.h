@@ -9,6 +9,13 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* One pair in all lanes. */
+static inline __m512bh pair_load(const uint16_t *at) {
+    int32_t pair;
+    memcpy(&pair, at, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
 /* 2^x for x <= 0 within 4e-6: exactly 0 for -infinity; NaN stays NaN. The polynomial is that of
  * degree 4 with the least largest relative error on [0, 1) (Lawson's iteration). */
 static inline __m512 exp2_negative(__m512 x) {
