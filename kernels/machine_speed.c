@@ -61,7 +61,9 @@ double speed_f32(enum isa isa, int threads, double seconds) {
 }
 
 double speed_bf16(enum isa isa, int threads, double seconds) {
-    return isa >= ISA_AVX512_BF16 ? compute_rate(speed_bf16_avx512, threads, seconds) : 0;
+    if (isa >= ISA_AMX)
+        return compute_rate(speed_bf16_amx, threads, seconds);
+    return isa == ISA_AVX512_BF16 ? compute_rate(speed_bf16_avx512, threads, seconds) : 0;
 }
 
 static double read_rate(enum isa isa, int threads, double seconds, const char *memory,

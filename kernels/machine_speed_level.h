@@ -10,6 +10,7 @@ int64_t speed_f32_generic(void);
 int64_t speed_f32_avx2(void);
 int64_t speed_f32_avx512(void);
 int64_t speed_bf16_avx512(void);
+int64_t speed_bf16_amx(void);
 
 /* Reads [bytes], a multiple of SPEED_PIECE; returns a sum of it, so that nothing is left out. */
 int64_t speed_read_generic(const char *from, int64_t bytes, int streams);

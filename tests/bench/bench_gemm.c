@@ -3,25 +3,28 @@
  * bandwidth, for weights in bf16 and in blocks of 8 and 4 bits. Threads as OMP_NUM_THREADS says;
  * medians and best of the rounds.
  *
- *     bench_gemm [ROUNDS] [TYPE] [TOKENS]     (default 9, all types, 1 to 512)
- *     bench_gemm --machine    what the machine can do, alone */
+ *     bench_gemm [ROUNDS] [TYPE] [TOKENS]     (default 9, all types, 1 to 512) */
 #include "kernels/compute.h"
 #include "kernels/gemm.h"
-#include <immintrin.h>
+#include "kernels/machine_speed.h"
 #include <omp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #define ROUNDS_MAX 99
 
-/* Bytes read for the bandwidth: far beyond any cache. */
-#define READ_BYTES ((int64_t)1 << 30)
-#define LARGE_PAGE ((size_t)2 << 20)
+/* Seconds of one look at the machine. */
+#define PEAK_SECONDS 0.05
+#define READ_SECONDS 0.12
 
 static int rounds = 9;
+static enum isa isa;
+
+/* What weights are taken from: far larger than the caches. */
+static char *memory;
+static int64_t memory_bytes;
 
 /* One thing measured: its rates, one for each round. */
 struct rates {
@@ -44,52 +47,11 @@ static double best(struct rates *r) {
     return r->of[r->count - 1];
 }
 
-/* Sixteen independent sums keep every multiplier busy; 64 operations each. */
-__attribute__((target("avx512f,avx512bf16"))) static void multiply_add(int64_t steps) {
-    for (int64_t k = 0; k < steps; k++)
-        __asm__ volatile(".irp sum,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n\t"
-                         "vdpbf16ps %%zmm16, %%zmm17, %%zmm\\sum\n\t"
-                         ".endr" ::
-                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
-                               "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
-                               "xmm16", "xmm17");
-}
-
-/* FLOP/s of all threads. */
-static double peak_once(void) {
-    int64_t steps = 2000000;
-    double start = omp_get_wtime();
-#pragma omp parallel
-    multiply_add(steps);
-    return (double)steps * 16 * 64 * omp_get_max_threads() / (omp_get_wtime() - start);
-}
-
-__attribute__((target("avx512f"))) static int64_t read_part(const char *from, const char *end) {
-    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-    for (; from < end; from += 256) {
-        a = _mm512_add_epi64(a, _mm512_load_si512(from));
-        b = _mm512_add_epi64(b, _mm512_load_si512(from + 64));
-        c = _mm512_add_epi64(c, _mm512_load_si512(from + 128));
-        d = _mm512_add_epi64(d, _mm512_load_si512(from + 192));
-    }
-    return _mm512_reduce_add_epi64(
-        _mm512_add_epi64(_mm512_add_epi64(a, b), _mm512_add_epi64(c, d)));
-}
-
-/* Bytes/s of all threads. */
-static double read_once(const char *memory) {
-    int64_t sum = 0;
-    double start = omp_get_wtime();
-#pragma omp parallel reduction(+ : sum)
-    {
-        int64_t part = READ_BYTES / omp_get_num_threads() / 256 * 256;
-        const char *from = memory + part * omp_get_thread_num();
-        sum += read_part(from, from + part);
-    }
-    double rate = (double)READ_BYTES / (omp_get_wtime() - start);
-    if (sum == 42)
-        puts("");
-    return rate;
+/* What all threads do at most in a second: operations, or bytes read. */
+static double machine_once(bool few) {
+    int threads = omp_get_max_threads();
+    return few ? speed_read(isa, threads, READ_SECONDS, memory, memory_bytes)
+               : speed_bf16(isa, threads, PEAK_SECONDS);
 }
 
 /* One product's sizes, and the weight type that it is measured with. */
@@ -100,7 +62,7 @@ struct product {
 
 /* Seconds of one product, what is made of its input included. The weights lie one behind the
  * other in a memory larger than the caches, as those of layer after layer do. */
-static double product_seconds(const struct product *p, const char *memory, const float *x,
+static double product_seconds(const struct product *p, const float *x,
                               const struct gemm_scratch *scratch, float *y) {
     int64_t bytes = matrix_bytes(p->type, p->N, p->K), at = 0;
     int times = 0;
@@ -110,13 +72,13 @@ static double product_seconds(const struct product *p, const char *memory, const
         struct matrix w = {p->type, p->N, p->K, memory + at, 0};
         gemm_xwt(&in, &w, y);
         times++;
-        at = at + 2 * bytes <= READ_BYTES ? at + bytes : 0;
+        at = at + 2 * bytes <= memory_bytes ? at + bytes : 0;
         seconds = omp_get_wtime() - start;
     } while (seconds < 0.1);
     return seconds / times;
 }
 
-static void bench(const struct product *p, const char *memory) {
+static void bench(const struct product *p) {
     int64_t T = p->T, N = p->N, K = p->K;
     float *x = calloc((size_t)(T * K), sizeof *x), *y = calloc((size_t)(T * N), sizeof *y);
     int64_t bytes = gemm_scratch_bytes(COMPUTE_BF16, true, T, K);
@@ -127,9 +89,9 @@ static void bench(const struct product *p, const char *memory) {
         exit(1);
     struct gemm_scratch scratch = gemm_scratch_slice(COMPUTE_BF16, true, T, K, room);
     for (int round = 0; round < rounds; round++) {
-        machine.of[machine.count++] = few ? read_once(memory) : peak_once();
+        machine.of[machine.count++] = machine_once(few);
         double work = few ? (double)matrix_bytes(p->type, N, K) : 2.0 * (double)(T * N * K);
-        rate.of[rate.count++] = work / product_seconds(p, memory, x, &scratch, y);
+        rate.of[rate.count++] = work / product_seconds(p, x, &scratch, y);
     }
     const char *unit = few ? "GB/s" : "GFLOP/s";
     printf("%s T %4d  N %5d  K %5d: median %7.1f, best %7.1f %s; machine %7.1f, %7.1f; of it "
@@ -143,7 +105,7 @@ static void bench(const struct product *p, const char *memory) {
     free(room);
 }
 
-static void bench_all(const char *type, int64_t tokens, const char *memory) {
+static void bench_all(const char *type, int64_t tokens) {
     static const int64_t shapes[][2] = {{2048, 2048}, {256, 2048},   {5632, 2048},
                                         {2048, 5632}, {4096, 11008}, {11008, 4096}};
     static const int64_t counts[] = {1, 2, 4, 8, 16, 32, 64, 128, 512};
@@ -153,23 +115,12 @@ static void bench_all(const char *type, int64_t tokens, const char *memory) {
                 struct product p = {t, counts[c], shapes[s][0], shapes[s][1]};
                 if ((!type || strcmp(type, matrix_type_name(t)) == 0) &&
                     (!tokens || tokens == counts[c]))
-                    bench(&p, memory);
+                    bench(&p);
             }
 }
 
-static void print_machine(const char *memory) {
-    struct rates peak = {0}, read = {0};
-    for (int round = 0; round < rounds; round++) {
-        peak.of[peak.count++] = peak_once();
-        read.of[read.count++] = read_once(memory);
-    }
-    printf("bf16 peak %.1f GFLOP/s, reading %.1f GB/s\n", best(&peak) * 1e-9, best(&read) * 1e-9);
-}
-
 int main(int argc, char **argv) {
-    enum isa isa;
-    bool machine = argc > 1 && strcmp(argv[1], "--machine") == 0;
-    if (argc > 1 && !machine)
+    if (argc > 1)
         rounds = atoi(argv[1]);
     if (rounds < 1 || rounds > ROUNDS_MAX)
         return 2;
@@ -179,16 +130,12 @@ int main(int argc, char **argv) {
         return 77;
     }
     gemm_init();
-    char *memory = aligned_alloc(LARGE_PAGE, (size_t)READ_BYTES);
+    memory_bytes = speed_memory_bytes();
+    memory = speed_memory(memory_bytes);
     if (!memory)
         return 1;
-    madvise(memory, (size_t)READ_BYTES, MADV_HUGEPAGE); /* as the model's weights */
-    memset(memory, 0, (size_t)READ_BYTES);
     printf("%d threads, %s\n", omp_get_max_threads(), isa_name(isa));
-    if (machine)
-        print_machine(memory);
-    else
-        bench_all(argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0, memory);
+    bench_all(argc > 2 ? argv[2] : NULL, argc > 3 ? atoi(argv[3]) : 0);
     free(memory);
     gemm_close();
     return 0;
