@@ -106,8 +106,7 @@ static enum status open_weights(struct session *s) {
     else
         TRY(weights_open(s->options->model, &s->weights));
     TRY(model_check(s->weights, &s->shape));
-    snprintf(s->dtype, sizeof s->dtype, "%s",
-             model_dtype(s->weights, &s->shape));
+    snprintf(s->dtype, sizeof s->dtype, "%s", model_dtype(s->weights, &s->shape));
     return STATUS_OK;
 }
 

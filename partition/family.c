@@ -157,6 +157,29 @@ static const struct family families[] = {
      .read = family_read_gemma3,
      .names = {.norms_less_one = true,
                .of = {[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"}}},
+    {.model_type = "gemma3", /* with images, which are not read: the text model within */
+     .architecture = "Gemma3ForConditionalGeneration",
+     .text = "text_config.",
+     .norm_place = NORM_AROUND,
+     .head_norm = HEAD_NORM_EACH,
+     .attention_bias = true,
+     .activation = "gelu_pytorch_tanh",
+     .tied = true,
+     .norm_eps = 1e-6,
+     .theta = 1e6,
+     .local_theta = 10000,
+     .head_dim = 256,
+     .heads = 8,
+     .kv_heads = 4,
+     .vocab = 262208,
+     .context = 131072,
+     .windows = WINDOW_PATTERN,
+     .window_absent = 4096,
+     .window_pattern = 6,
+     .read = family_read_gemma3,
+     .names = {.norms_less_one = true,
+               .prefix = "language_model.",
+               .of = {[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"}}},
     {.model_type = "olmo2",
      .architecture = "Olmo2ForCausalLM",
      .norm_place = NORM_AFTER,
@@ -205,6 +228,7 @@ struct tensor_names family_names(const struct shape *shape) {
     if (!family)
         return names;
     names.norms_less_one = family->names.norms_less_one;
+    names.prefix = family->names.prefix;
     for (int role = 0; role < TENSOR_ROLES; role++)
         if (family->names.of[role])
             names.of[role] = family->names.of[role];

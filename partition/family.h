@@ -31,14 +31,15 @@ struct family {
     bool mlp_bias;       /* the field mlp_bias counts */
     bool partial_rotary; /* the field partial_rotary_factor counts */
     bool experts;
-    const char *wrapper; /* architecture that holds this model as its text_config, or NULL */
+    const char *text; /* "text_config." where the file describes more than this model, else NULL */
 
     /* What absent fields mean, as in the family's configuration class in transformers. */
     const char *activation;
     bool tied;
-    double norm_eps, theta, local_theta; /* local_theta 0: one rotary embedding */
-    double rotary_part;                  /* 0: 1 */
-    int64_t head_dim;                    /* 0: hidden_size / num_attention_heads */
+    double norm_eps, theta, local_theta;     /* local_theta 0: one rotary embedding */
+    double rotary_part;                      /* 0: 1 */
+    int64_t head_dim;                        /* 0: hidden_size / num_attention_heads */
+    int64_t heads, kv_heads, vocab, context; /* 0: the file must say, or kv_heads are heads */
     enum window_rule windows;
     int64_t window_absent; /* 0: none */
     int64_t window_pattern;

@@ -54,8 +54,8 @@ static enum status check_architecture(const struct config *c, const struct famil
                        list_families(true).text);
 }
 
-/* model_type and architectures. */
-static enum status read_family(const struct config *c, const struct family **family) {
+/* model_type and architectures; from then on the fields of the text model. */
+static enum status read_family(struct config *c, const struct family **family) {
     const char *type = NULL;
     TRY(config_text(c, "model_type", false, &type));
     *family = type ? family_find(type) : NULL;
@@ -64,7 +64,10 @@ static enum status read_family(const struct config *c, const struct family **fam
                            "found %s, expected one of %s; use a model of these families",
                            json_words(json_object_get(c->root, "model_type")).text,
                            list_families(false).text);
-    return check_architecture(c, *family);
+    TRY(check_architecture(c, *family));
+    if ((*family)->text)
+        c->prefix = (*family)->text;
+    return STATUS_OK;
 }
 
 static enum status read_activation(const struct config *c, const struct family *family,
@@ -148,8 +151,9 @@ static enum status refuse_unsupported(const struct config *c) {
 
 static enum status read_heads(const struct config *c, const struct family *family,
                               struct shape *shape) {
-    TRY(config_int(c, "num_attention_heads", true, 1, count_max, &shape->heads));
-    shape->kv_heads = shape->heads;
+    shape->heads = family->heads;
+    TRY(config_int(c, "num_attention_heads", !family->heads, 1, count_max, &shape->heads));
+    shape->kv_heads = family->kv_heads ? family->kv_heads : shape->heads;
     TRY(config_int(c, "num_key_value_heads", false, 1, count_max, &shape->kv_heads));
     if (shape->heads % shape->kv_heads != 0)
         return status_fail(c->path, config_key(c, "num_key_value_heads").text,
@@ -213,8 +217,10 @@ static enum status read_sizes(const struct config *c, const struct family *famil
     TRY(config_int(c, "hidden_size", true, 1, size_max, &shape->hidden));
     TRY(read_heads(c, family, shape));
     TRY(config_int(c, "intermediate_size", true, 1, size_max, &shape->ffn));
-    TRY(config_int(c, "vocab_size", true, 1, size_max, &shape->vocab));
-    return config_int(c, "max_position_embeddings", true, 1, size_max, &shape->context);
+    shape->vocab = family->vocab;
+    shape->context = family->context;
+    TRY(config_int(c, "vocab_size", !family->vocab, 1, size_max, &shape->vocab));
+    return config_int(c, "max_position_embeddings", !family->context, 1, size_max, &shape->context);
 }
 
 /* What the family says by itself. */
@@ -236,7 +242,7 @@ static unsigned __int128 count_parameters(const struct shape *shape) {
     return tensors_count(shape, &whole, false);
 }
 
-static enum status read_model(const struct config *c, struct shape *shape) {
+static enum status read_model(struct config *c, struct shape *shape) {
     const struct family *family;
     const json_t *used_elsewhere; /* shape_read_stop_ids */
     TRY(config_field(c, "eos_token_id", &used_elsewhere));

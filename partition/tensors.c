@@ -212,7 +212,9 @@ struct tensor_place tensor_place(const struct tensor_names *names, const struct 
     }
     if (names->pairs_adjacent && (slice->role == TENSOR_Q || slice->role == TENSOR_K))
         place.pairs = shape->head_dim;
-    write_name(own, layer, copy, slice->bias ? ".bias" : ".weight", place.name, sizeof place.name);
+    int used = snprintf(place.name, sizeof place.name, "%s", names->prefix ? names->prefix : "");
+    write_name(own, layer, copy, slice->bias ? ".bias" : ".weight", place.name + used,
+               sizeof place.name - (size_t)used);
     return place;
 }
 

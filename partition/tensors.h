@@ -39,6 +39,7 @@ enum tensor_role {
 struct tensor_names {
     bool norms_less_one; /* RMSNorm weights are stored less one */
     bool pairs_adjacent; /* rows of Q and K: the two of a rotated pair follow each other */
+    const char *prefix;  /* of every name; NULL: none */
     const char *of[TENSOR_ROLES];
 };
 

@@ -98,6 +98,248 @@ START_TEST(published_parameters) {
 }
 END_TEST
 
+/* Configs of published models, what does not count left out, and the number of parameters that
+ * their publishers' files hold. */
+static struct shape published(const char *text) {
+    struct shape shape;
+    ck_assert_msg(parse(text, &shape) == STATUS_OK, "%s: %s", text, status_text());
+    return shape;
+}
+
+START_TEST(published_phi2) {
+    struct shape s = published(
+        "{\"architectures\": [\"PhiForCausalLM\"], \"embd_pdrop\": 0.0, \"hidden_act\": "
+        "\"gelu_new\","
+        " \"hidden_size\": 2560, \"intermediate_size\": 10240, \"layer_norm_eps\": 1e-05,"
+        " \"max_position_embeddings\": 2048, \"model_type\": \"phi\", \"num_attention_heads\": 32,"
+        " \"num_hidden_layers\": 32, \"num_key_value_heads\": 32, \"partial_rotary_factor\": 0.4,"
+        " \"qk_layernorm\": false, \"rope_scaling\": null, \"rope_theta\": 10000.0,"
+        " \"tie_word_embeddings\": false, \"torch_dtype\": \"float16\", \"vocab_size\": 51200}");
+    ck_assert_int_eq(shape_parameters(&s), 2779683840);
+    ck_assert_int_eq(s.head_dim, 80);
+    ck_assert_int_eq(s.rotary_dim, 32);
+    ck_assert_int_eq(s.biases, BIAS_QKV | BIAS_O | BIAS_FFN | BIAS_HEAD);
+    ck_assert(s.parallel && s.ungated && s.norm == NORM_LAYER);
+    ck_assert_int_eq(s.activation, ACTIVATION_GELU_TANH);
+}
+END_TEST
+
+START_TEST(published_phi3) {
+    char text[4096] =
+        "{\"architectures\": [\"Phi3ForCausalLM\"], \"hidden_act\": \"silu\", \"hidden_size\": "
+        "3072,"
+        " \"intermediate_size\": 8192, \"max_position_embeddings\": 131072, \"model_type\": "
+        "\"phi3\","
+        " \"num_attention_heads\": 32, \"num_hidden_layers\": 32, \"num_key_value_heads\": 32,"
+        " \"original_max_position_embeddings\": 4096, \"rms_norm_eps\": 1e-05, \"rope_theta\": "
+        "10000.0,"
+        " \"sliding_window\": 262144, \"tie_word_embeddings\": false, \"vocab_size\": 32064,"
+        " \"rope_scaling\": {\"type\": \"su\", \"short_factor\": [1";
+    for (int i = 1; i < 48; i++)
+        strcat(text, ", 1.5");
+    strcat(text, "], \"long_factor\": [1");
+    for (int i = 1; i < 48; i++)
+        strcat(text, ", 30");
+    strcat(text, "]}}");
+    struct shape s = published(text);
+    ck_assert_int_eq(shape_parameters(&s), 3821079552);
+    ck_assert_int_eq(s.rope.type, ROPE_LONGROPE);
+    ck_assert_int_eq(s.rope.original_context, 4096);
+    ck_assert_double_eq_tol(s.rope.attention_factor, sqrt(1 + log(32) / log(4096)), 1e-15);
+    ck_assert_double_eq(s.rope.short_factor[47], 1.5);
+    ck_assert_double_eq(s.rope.long_factor[47], 30);
+    ck_assert_int_eq(s.sliding_window, 262144);
+}
+END_TEST
+
+START_TEST(published_qwen) {
+    struct shape s = published(
+        "{\"architectures\": [\"Qwen2ForCausalLM\"], \"hidden_act\": \"silu\", \"hidden_size\": "
+        "3584,"
+        " \"intermediate_size\": 18944, \"max_position_embeddings\": 32768, \"max_window_layers\": "
+        "28,"
+        " \"model_type\": \"qwen2\", \"num_attention_heads\": 28, \"num_hidden_layers\": 28,"
+        " \"num_key_value_heads\": 4, \"rms_norm_eps\": 1e-06, \"rope_theta\": 1000000.0,"
+        " \"sliding_window\": 131072, \"tie_word_embeddings\": false, \"use_sliding_window\": "
+        "false,"
+        " \"vocab_size\": 152064}");
+    ck_assert_int_eq(shape_parameters(&s), 7615616512); /* Qwen2.5-7B */
+    ck_assert_int_eq(s.sliding_window, 0);
+    s = published(
+        "{\"architectures\": [\"Qwen3MoeForCausalLM\"], \"attention_bias\": false,"
+        " \"decoder_sparse_step\": 1, \"head_dim\": 128, \"hidden_act\": \"silu\","
+        " \"hidden_size\": 2048, \"intermediate_size\": 6144, \"max_position_embeddings\": 40960,"
+        " \"max_window_layers\": 48, \"mlp_only_layers\": [], \"model_type\": \"qwen3_moe\","
+        " \"moe_intermediate_size\": 768, \"norm_topk_prob\": true, \"num_attention_heads\": 32,"
+        " \"num_experts\": 128, \"num_experts_per_tok\": 8, \"num_hidden_layers\": 48,"
+        " \"num_key_value_heads\": 4, \"rms_norm_eps\": 1e-06, \"rope_scaling\": null,"
+        " \"rope_theta\": 1000000.0, \"sliding_window\": null, \"tie_word_embeddings\": false,"
+        " \"use_sliding_window\": false, \"vocab_size\": 151936}");
+    ck_assert_int_eq(shape_parameters(&s), 30532122624); /* Qwen3-30B-A3B */
+    ck_assert_int_eq(s.experts, 128);
+    ck_assert_int_eq(s.experts_used, 8);
+    ck_assert(s.experts_normalised);
+}
+END_TEST
+
+START_TEST(published_mixtral) {
+    struct shape s = published(
+        "{\"architectures\": [\"MixtralForCausalLM\"], \"hidden_act\": \"silu\", \"hidden_size\": "
+        "4096,"
+        " \"intermediate_size\": 14336, \"max_position_embeddings\": 32768, \"model_type\": "
+        "\"mixtral\","
+        " \"num_attention_heads\": 32, \"num_experts_per_tok\": 2, \"num_hidden_layers\": 32,"
+        " \"num_key_value_heads\": 8, \"num_local_experts\": 8, \"rms_norm_eps\": 1e-05,"
+        " \"rope_theta\": 1000000.0, \"sliding_window\": null, \"tie_word_embeddings\": false,"
+        " \"vocab_size\": 32000}");
+    ck_assert_int_eq(shape_parameters(&s), 46702792704);
+    ck_assert_int_eq(s.sliding_window, 0);
+    ck_assert_int_eq(s.head_dim, 128);
+}
+END_TEST
+
+START_TEST(published_gemma) {
+    struct shape s = published(
+        "{\"architectures\": [\"Gemma2ForCausalLM\"], \"attn_logit_softcapping\": 50.0,"
+        " \"final_logit_softcapping\": 30.0, \"head_dim\": 256, \"hidden_act\": "
+        "\"gelu_pytorch_tanh\","
+        " \"hidden_activation\": \"gelu_pytorch_tanh\", \"hidden_size\": 3584,"
+        " \"intermediate_size\": 14336, \"max_position_embeddings\": 8192, \"model_type\": "
+        "\"gemma2\","
+        " \"num_attention_heads\": 16, \"num_hidden_layers\": 42, \"num_key_value_heads\": 8,"
+        " \"query_pre_attn_scalar\": 256, \"rms_norm_eps\": 1e-06, \"rope_theta\": 10000.0,"
+        " \"sliding_window\": 4096, \"sliding_window_size\": 4096, \"vocab_size\": 256000}");
+    ck_assert_int_eq(shape_parameters(&s), 9241705984); /* gemma-2-9b */
+    ck_assert(s.tied);
+    for (int l = 0; l < 42; l++)
+        ck_assert(shape_layer_is(&s, l, LAYER_SEES_ALL) == (l % 2 == 1));
+    /* gemma-3-4b: the text model within one with images; most of it is the class's defaults. */
+    s = published(
+        "{\"architectures\": [\"Gemma3ForConditionalGeneration\"], \"eos_token_id\": [1, 106],"
+        " \"model_type\": \"gemma3\", \"text_config\": {\"hidden_size\": 2560,"
+        " \"intermediate_size\": 10240, \"model_type\": \"gemma3_text\", \"num_hidden_layers\": 34,"
+        " \"rope_scaling\": {\"factor\": 8.0, \"rope_type\": \"linear\"}, \"sliding_window\": "
+        "1024},"
+        " \"torch_dtype\": \"bfloat16\", \"vision_config\": {\"hidden_size\": 1152}}");
+    ck_assert_int_eq(shape_parameters(&s), 3880263168);
+    ck_assert_int_eq(s.heads, 8);
+    ck_assert_int_eq(s.kv_heads, 4);
+    ck_assert_int_eq(s.head_dim, 256);
+    ck_assert_int_eq(s.context, 131072);
+    ck_assert_int_eq(s.sliding_window, 1024);
+    ck_assert_double_eq(s.rope.theta, 1e6);
+    ck_assert_double_eq(s.rope.factor, 8);
+    ck_assert(s.has_local_rope);
+    ck_assert_double_eq(s.rope_local.theta, 10000);
+    for (int l = 0; l < 34; l++)
+        ck_assert(shape_layer_is(&s, l, LAYER_SEES_ALL) == (l % 6 == 5));
+}
+END_TEST
+
+START_TEST(published_others) {
+    struct shape s = published(
+        "{\"architectures\": [\"SmolLM3ForCausalLM\"], \"attention_bias\": false,"
+        " \"hidden_act\": \"silu\", \"hidden_size\": 2048, \"intermediate_size\": 11008,"
+        " \"max_position_embeddings\": 65536, \"mlp_bias\": false, \"model_type\": \"smollm3\","
+        " \"no_rope_layer_interval\": 4, \"num_attention_heads\": 16, \"num_hidden_layers\": 36,"
+        " \"num_key_value_heads\": 4, \"rms_norm_eps\": 1e-06, \"rope_scaling\": null,"
+        " \"rope_theta\": 5000000.0, \"sliding_window\": null, \"use_sliding_window\": false,"
+        " \"vocab_size\": 128256}");
+    ck_assert_int_eq(shape_parameters(&s), 3075098624);
+    for (int l = 0; l < 36; l++)
+        ck_assert(shape_layer_is(&s, l, LAYER_UNROTATED) == (l % 4 == 3));
+    s = published(
+        "{\"architectures\": [\"Olmo2ForCausalLM\"], \"attention_bias\": false,"
+        " \"hidden_act\": \"silu\", \"hidden_size\": 4096, \"intermediate_size\": 11008,"
+        " \"max_position_embeddings\": 4096, \"model_type\": \"olmo2\", \"num_attention_heads\": "
+        "32,"
+        " \"num_hidden_layers\": 32, \"num_key_value_heads\": 32, \"rms_norm_eps\": 1e-06,"
+        " \"rope_theta\": 500000, \"tie_word_embeddings\": false, \"vocab_size\": 100352}");
+    ck_assert_int_eq(shape_parameters(&s), 7298617344); /* OLMo-2-1124-7B */
+}
+END_TEST
+
+START_TEST(family_refusals) {
+    static const struct {
+        const char *patch, *words;
+    } cases[] = {
+        {"{\"model_type\": \"phi\", \"partial_rotary_factor\": 0.01}",
+         "partial_rotary_factor: found 0.01, expected an even part "},
+        {"{\"model_type\": \"phi\", \"partial_rotary_factor\": 1.5}",
+         "partial_rotary_factor: found 1.5, expected an even part "},
+        {"{\"model_type\": \"phi\", \"partial_rotary_factor\": 0.4, \"rope_parameters\":"
+         " {\"partial_rotary_factor\": 0.5}}",
+         "rope_parameters.partial_rotary_factor: found 0.5, expected 0.4 as in "},
+        {"{\"model_type\": \"phi3\", \"original_max_position_embeddings\": 4096, \"rope_scaling\":"
+         " {\"type\": \"longrope\", \"short_factor\": [1], \"long_factor\": [1]}}",
+         "rope_scaling.short_factor: found a list of 1, expected a list of 64 numbers"},
+        {"{\"model_type\": \"phi3\", \"original_max_position_embeddings\": 4096, \"head_dim\": 4,"
+         " \"rope_scaling\": {\"type\": \"su\", \"short_factor\": [1, 1], \"long_factor\": [1, "
+         "-2]}}",
+         "rope_scaling.long_factor: found -2, expected positive numbers "},
+        {"{\"model_type\": \"phi3\", \"rope_scaling\": {\"type\": \"longrope\","
+         " \"short_mscale\": 1.2}}",
+         "rope_scaling.short_mscale: found 1.2, expected nothing; "},
+        {"{\"model_type\": \"gemma2\", \"layer_types\": [\"full_attention\"]}",
+         "layer_types: found a list of 1, expected a list of 32"},
+        {"{\"model_type\": \"gemma2\", \"attn_logit_softcapping\": 0}",
+         "attn_logit_softcapping: found 0, "},
+        {"{\"model_type\": \"gemma2\", \"query_pre_attn_scalar\": -1}",
+         "query_pre_attn_scalar: found -1, "},
+        {"{\"model_type\": \"gemma3_text\", \"rope_local_base_freq\": 5000, \"rope_parameters\":"
+         " {\"full_attention\": {\"rope_theta\": 1e6}, \"sliding_attention\": {\"rope_theta\": "
+         "1e4}}}",
+         "rope_local_base_freq: found 5000, expected 10000 as in "},
+        {"{\"model_type\": \"gemma3\"}", "text_config.num_hidden_layers: found nothing, "},
+        {"{\"model_type\": \"granite\", \"logits_scaling\": 0}", "logits_scaling: found 0, "},
+        {"{\"model_type\": \"smollm3\", \"no_rope_layers\": [1, 0]}",
+         "no_rope_layers: found a list of 2, "},
+        {"{\"model_type\": \"smollm3\", \"num_hidden_layers\": 1, \"no_rope_layers\": [2]}",
+         "no_rope_layers: found 2, expected 1 or 0 "},
+        {"{\"model_type\": \"mixtral\"}", "num_local_experts: found nothing, "},
+        {"{\"model_type\": \"mixtral\", \"num_local_experts\": 8, \"num_experts_per_tok\": 9}",
+         "num_experts_per_tok: found 9, "},
+        {"{\"model_type\": \"mixtral\", \"num_local_experts\": 8, \"num_experts\": 4,"
+         " \"num_experts_per_tok\": 2}",
+         "num_experts: found 4, expected 8 as in num_local_experts"},
+        {"{\"model_type\": \"qwen3_moe\", \"num_experts\": 8, \"num_experts_per_tok\": 2,"
+         " \"moe_intermediate_size\": 64, \"mlp_only_layers\": [-1]}",
+         "mlp_only_layers: found -1, "},
+        {"{\"model_type\": \"qwen2\", \"use_sliding_window\": true, \"max_window_layers\": 0,"
+         " \"sliding_window\": 0}",
+         "sliding_window: found 0, "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        refuse(cases[i].patch, "architectures", cases[i].words);
+}
+END_TEST
+
+START_TEST(windows_by_layer) {
+    struct shape s = accept("{\"model_type\": \"qwen2\", \"use_sliding_window\": true,"
+                            " \"max_window_layers\": 20, \"sliding_window\": 24}",
+                            "architectures");
+    ck_assert_int_eq(s.sliding_window, 24);
+    for (int l = 0; l < 32; l++)
+        ck_assert(shape_layer_is(&s, l, LAYER_SEES_ALL) == (l < 20));
+    /* The layers from 28 on, when the file does not say; none of 20 then. */
+    s = accept("{\"model_type\": \"qwen2\", \"use_sliding_window\": true,"
+               " \"num_hidden_layers\": 20}",
+               "architectures");
+    ck_assert_int_eq(s.sliding_window, 0);
+    ck_assert(!shape_layer_is(&s, 0, LAYER_SEES_ALL));
+    s = accept("{\"model_type\": \"gemma3_text\", \"sliding_window_pattern\": 4}", "architectures");
+    ck_assert_int_eq(s.sliding_window, 4096);
+    ck_assert(shape_layer_is(&s, 3, LAYER_SEES_ALL) && !shape_layer_is(&s, 4, LAYER_SEES_ALL));
+    s = accept("{\"model_type\": \"phi3\", \"sliding_window\": 2047}", "architectures");
+    ck_assert_int_eq(s.sliding_window, 2047);
+    s = accept("{\"model_type\": \"gemma2\", \"final_logit_softcapping\": null}", "architectures");
+    ck_assert_double_eq(s.score_cap, 50);
+    ck_assert_double_eq(s.logit_cap, 0);
+    s = accept("{\"attention_bias\": true, \"mlp_bias\": true}", "");
+    ck_assert_int_eq(s.biases, BIAS_QKV | BIAS_O | BIAS_FFN);
+}
+END_TEST
+
 START_TEST(defaults_of_absent_fields) {
     struct shape s = accept("{\"head_dim\": null}",
                             "hidden_act num_key_value_heads tie_word_embeddings rms_norm_eps "
@@ -555,10 +797,30 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("shape");
     suite_add(suite, "shape",
-              (const TTest *const[]){published_llama2, published_parameters,
-                                     defaults_of_absent_fields, sliding_windows, rope_forms,
-                                     rope_refusals, refusals, malformed, deep_nesting,
-                                     changed_bytes, fields, golden_forms, shared_models, unreadable,
-                                     stop_ids, long_values, NULL});
+              (const TTest *const[]){published_llama2,
+                                     published_parameters,
+                                     published_phi2,
+                                     published_phi3,
+                                     published_qwen,
+                                     published_mixtral,
+                                     published_gemma,
+                                     published_others,
+                                     family_refusals,
+                                     windows_by_layer,
+                                     defaults_of_absent_fields,
+                                     sliding_windows,
+                                     rope_forms,
+                                     rope_refusals,
+                                     refusals,
+                                     malformed,
+                                     deep_nesting,
+                                     changed_bytes,
+                                     fields,
+                                     golden_forms,
+                                     shared_models,
+                                     unreadable,
+                                     stop_ids,
+                                     long_values,
+                                     NULL});
     return suite_run(suite);
 }

@@ -84,22 +84,39 @@ class Family(Inspection):
             tensors = quire.read_safetensors(quire.GOLDEN / name / "model.safetensors")
             self.assertEqual(model["parameters"], sum(t.size for t in tensors.values()), name)
 
+    def test_text_model_within(self):
+        """Gemma 3 with images: the text model within it is what gemma3_text is."""
+        source = quire.GOLDEN / "gemma3"
+        tensors = {"language_model." + name: tensor for name, tensor in
+                   quire.read_safetensors(source / "model.safetensors").items()}
+        tensors["vision_tower.patch"] = numpy.zeros((2, 3), "float32")
+        text = json.loads((source / "config_old_style.json").read_text())
+        self.write("config.json", json.dumps(
+            {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
+             "eos_token_id": 2, "text_config": text, "vision_config": {"hidden_size": 8}}))
+        self.write("model.safetensors", quire.safetensors_of(tensors))
+        ids = self.write_tokens("ids", range(1, 60))
+        options = ("--tokens", ids, "-n", 5, "--logprobs", 3, "--kv", "f32", "--compute", "f32")
+        for ranks in (1, 2):
+            runs = [quire.report("generate", "-m", model, *options, ranks=ranks)
+                    for model in (source, self.directory)]
+            for field in ("tokens", "logprobs"):
+                self.assertEqual(runs[0][field], runs[1][field])
+        unused = self.inspect(model=self.directory)["model"]["unused"]
+        self.assertEqual(unused["tensors"], ["vision_tower.patch"])
+        self.assertIn("vision_config", unused["config"])
+
     def test_unused(self):
         """Tensors and fields that nobody reads are named, others are not."""
         source = quire.GOLDEN / "qwen2"
         tensors = dict(quire.read_safetensors(source / "model.safetensors"))
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"]
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = numpy.zeros(4, "float32")
-        header, body = {}, b""
-        for name, tensor in tensors.items():
-            header[name] = {"dtype": "F32", "shape": list(tensor.shape),
-                            "data_offsets": [len(body), len(body) + tensor.nbytes]}
-            body += tensor.tobytes()
         config = json.loads((source / "config.json").read_text())
         config["a_field"] = {"inner": 1}
         config["rope_parameters"]["another"] = 2
         self.write("config.json", json.dumps(config))
-        self.write("model.safetensors", quire.pack_safetensors(header, body))
+        self.write("model.safetensors", quire.safetensors_of(tensors))
         unused = self.inspect(model=self.directory)["model"]["unused"]
         self.assertEqual(sorted(unused["tensors"]),
                          ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"])

@@ -176,6 +176,16 @@ def pack_safetensors(header, body):
     return struct.pack("<Q", len(text)) + text + body
 
 
+def safetensors_of(tensors):
+    """The bytes of a safetensors file with these float32 arrays."""
+    header, body = {}, b""
+    for name, tensor in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape),
+                        "data_offsets": [len(body), len(body) + tensor.nbytes]}
+        body += tensor.tobytes()
+    return pack_safetensors(header, body)
+
+
 def main():
     program = unittest.main(exit=False, verbosity=2)
     result = program.result

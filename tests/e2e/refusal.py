@@ -215,7 +215,7 @@ class Config(Refusal):
         self.model.config["model_type"] = "gpt2"
         self.model.config["architectures"] = ["GPT2LMHeadModel"]
         self.model.save()
-        self.assert_model_refused("config.json", "gpt2")
+        self.assert_model_refused("config.json", "gpt2", "llama, mistral, ", "qwen3_moe", "smollm3")
 
     def test_fields(self):
         """Numbers that are missing, of another type, too large or that do not fit together."""
