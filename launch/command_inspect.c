@@ -2,6 +2,7 @@
  * it on a mesh. The mesh is one that could be: no ranks are needed for it. */
 #include "launch/command.h"
 
+#include "launch/chat.h"
 #include "launch/inspect_family.h"
 #include "launch/report.h"
 #include "launch/rounding.h"
@@ -102,12 +103,21 @@ static void print_text(const char *name, const char *text) {
     printf("  %-20s%s\n", name, text);
 }
 
+/* What --chat would take. */
+static const char *chat_words(const struct tokenizer *tokenizer) {
+    const char *own = tokenizer_chat_template(tokenizer);
+    const struct chat_template *chat = own ? chat_recognise(own) : NULL;
+    return chat ? chat_name(chat) : own ? "not known" : "none";
+}
+
 static void print_tokenizer(const struct session *s) {
     if (s->tokenizer)
         printf("  %-20s%s, %" PRId64 " tokens\n", "tokenizer", tokenizer_kind(s->tokenizer),
                tokenizer_size(s->tokenizer));
     else
         print_text("tokenizer", "none: reads --tokens only");
+    if (s->tokenizer)
+        print_text("chat template", chat_words(s->tokenizer));
     printf("  %-20s", "end of text");
     for (int32_t i = 0; i < s->stop_ids.count; i++)
         printf("%s%" PRId32, i ? ", " : "", s->stop_ids.ids[i]);
@@ -286,9 +296,11 @@ static json_t *model_object(const struct inspection *in) {
     json_object_set_new(model, "held", rounding_held(&rounding));
     json_object_set_new(model, "stop_ids", stops);
     json_object_set_new(model, "tokenizer",
-                        s->tokenizer ? json_pack("{s:s,s:I}", "kind", tokenizer_kind(s->tokenizer),
-                                                 "size", (json_int_t)tokenizer_size(s->tokenizer))
-                                     : json_null());
+                        s->tokenizer
+                            ? json_pack("{s:s,s:I,s:s}", "kind", tokenizer_kind(s->tokenizer),
+                                        "size", (json_int_t)tokenizer_size(s->tokenizer),
+                                        "chat_template", chat_words(s->tokenizer))
+                            : json_null());
     return model;
 }
 

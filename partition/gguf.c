@@ -1,13 +1,12 @@
 #include "partition/gguf.h"
 
-#include <errno.h>
+#include "partition/file.h"
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char again[] = "fetch the file again";
@@ -33,27 +32,6 @@ struct gguf {
 
 /* -- one file ---------------------------------------------------------------------------------- */
 
-static enum status read_at(const struct gguf_file *file, const char *what, char *bytes, int64_t len,
-                           int64_t offset) {
-    for (int64_t done = 0; done < len;) {
-        ssize_t got = pread(file->fd, bytes + done, (size_t)(len - done), offset + done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return status_fail(
-                file->path, what,
-                "found %s at byte %lld, expected %lld readable bytes; check the disk",
-                strerror(errno), (long long)(offset + done), (long long)(len - done));
-        if (got == 0)
-            return status_fail(file->path, what,
-                               "found the end of the file at byte %lld, expected %lld more bytes; "
-                               "the file was cut after it was opened",
-                               (long long)(offset + done), (long long)(len - done));
-        done += got;
-    }
-    return STATUS_OK;
-}
-
 /* The head's length is not known before it is read: twice as much is taken until it is whole. */
 static enum status read_head(struct gguf_file *file) {
     int64_t have = 0;
@@ -65,7 +43,7 @@ static enum status read_head(struct gguf_file *file) {
         if (!head)
             return status_no_memory(file->path, (long long)want);
         file->head = head;
-        TRY(read_at(file, "head", head + have, want - have, have));
+        TRY(file_read_at(file->path, file->fd, "head", head + have, want - have, have));
         have = want;
         TRY(gguf_table_parse(file->path, head, have, file->bytes, &file->table, &is_whole));
     }
@@ -73,21 +51,13 @@ static enum status read_head(struct gguf_file *file) {
 }
 
 /* Takes over the path. */
-static enum status file_open(char *path, struct gguf_file *file) {
-    struct stat info;
+static enum status one_open(char *path, struct gguf_file *file) {
     *file = (struct gguf_file){.path = path};
-    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0)
-        return status_fail(path, NULL, "found %s, expected a readable file; check the path",
-                           strerror(errno));
-    if (fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return status_fail(path, NULL, "found %s, expected a regular file; check the path",
-                           S_ISDIR(info.st_mode) ? "a directory" : "a special file");
-    file->bytes = info.st_size;
+    TRY(file_open(path, &file->fd, &file->bytes));
     return read_head(file);
 }
 
-static void file_close(struct gguf_file *file) {
+static void one_close(struct gguf_file *file) {
     if (file->fd >= 0)
         close(file->fd);
     gguf_table_free(&file->table);
@@ -150,7 +120,7 @@ static enum status open_part(const char *path, int64_t number, int64_t count, in
                            " by another name, expected NAME-%05" PRId64 "-of-%05" PRId64
                            ".gguf; give the files their names back",
                            number + 1, count, number + 1, count);
-    TRY(file_open(other, file));
+    TRY(one_open(other, file));
     struct gguf one = {.files = file, .count = 1};
     TRY(read_split(&one, &own_number, &own_count));
     if (own_number != at || own_count != count)
@@ -170,11 +140,11 @@ static enum status open_files(const char *path, struct gguf *gguf) {
         return status_no_memory(path, (long long)sizeof *gguf->files);
     }
     gguf->count = 1;
-    TRY(file_open(copy, &gguf->files[0]));
+    TRY(one_open(copy, &gguf->files[0]));
     TRY(read_split(gguf, &number, &count));
     if (count == 1)
         return STATUS_OK;
-    file_close(&gguf->files[0]);
+    one_close(&gguf->files[0]);
     free(gguf->files);
     gguf->count = 0;
     gguf->files = calloc((size_t)count, sizeof *gguf->files);
@@ -237,7 +207,7 @@ void gguf_close(struct gguf **gguf) {
     if (!*gguf)
         return;
     for (int64_t i = 0; i < (*gguf)->count; i++)
-        file_close(&(*gguf)->files[i]);
+        one_close(&(*gguf)->files[i]);
     free((*gguf)->files);
     free((*gguf)->tensors);
     free(*gguf);
@@ -496,5 +466,5 @@ enum status gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor,
                            "found %" PRId64 " bytes, expected bytes %" PRId64 " to %" PRId64
                            "; use a model of the shape in its metadata",
                            bytes, offset, offset + len);
-    return read_at(file, tensor->name, out, len, tensor->begin + offset);
+    return file_read_at(file->path, file->fd, tensor->name, out, len, tensor->begin + offset);
 }

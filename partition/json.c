@@ -1,78 +1,10 @@
 #include "partition/json.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const char remedy[] = "restore the file as it was published";
-
-enum status file_join(const char *dir, const char *name, char **path) {
-    if (asprintf(path, "%s/%s", dir, name) < 0) {
-        *path = NULL;
-        return status_no_memory(dir, (long long)(strlen(dir) + strlen(name) + 2));
-    }
-    return STATUS_OK;
-}
-
-/* Reads exactly len bytes from the start of an open file. */
-static enum status read_all(const char *path, int fd, char *text, int64_t len) {
-    for (int64_t done = 0; done < len;) {
-        ssize_t got = read(fd, text + done, (size_t)(len - done));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return status_fail(path, NULL, "found %s, expected a readable file; check the disk",
-                               strerror(errno));
-        if (got == 0)
-            return status_fail(path, NULL,
-                               "found its end at byte %lld, expected %lld bytes; the file was cut "
-                               "while it was read",
-                               (long long)done, (long long)len);
-        done += got;
-    }
-    return STATUS_OK;
-}
-
-enum status file_read(const char *path, int64_t max_bytes, char **text, int64_t *len) {
-    *text = NULL;
-    *len = 0;
-    /* Without O_NONBLOCK opening a named pipe would wait for ever. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return status_fail(path, NULL, "found %s, expected a readable file; check the path",
-                           strerror(errno));
-    enum status status = STATUS_OK;
-    char *bytes = NULL;
-    struct stat info;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        status = status_fail(path, NULL, "found %s, expected a regular file; check the path",
-                             S_ISDIR(info.st_mode) ? "a directory" : "a special file");
-        goto done;
-    }
-    if (info.st_size > max_bytes) {
-        status = status_fail(path, NULL, "found %lld bytes, expected at most %lld; %s",
-                             (long long)info.st_size, (long long)max_bytes, remedy);
-        goto done;
-    }
-    bytes = malloc((size_t)info.st_size + 1);
-    if (!bytes) {
-        status = status_no_memory(path, (long long)info.st_size + 1);
-        goto done;
-    }
-    TRY_TO(done, read_all(path, fd, bytes, info.st_size));
-    bytes[info.st_size] = '\0';
-    *text = bytes;
-    *len = info.st_size;
-    bytes = NULL;
-done:
-    free(bytes);
-    close(fd);
-    return status;
-}
 
 enum status json_parse(const char *path, const char *text, int64_t len, json_t **root) {
     json_error_t error;

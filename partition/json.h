@@ -2,17 +2,11 @@
 #ifndef QUIRE_PARTITION_JSON_H
 #define QUIRE_PARTITION_JSON_H
 
+#include "partition/file.h"
 #include "partition/status.h"
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-/* DIR/NAME in memory that the caller owns (free). */
-enum status file_join(const char *dir, const char *name, char **path);
-
-/* Reads a whole regular file of at most max_bytes; text is owned by the caller (free), one NUL byte
- * stands after its len bytes. */
-enum status file_read(const char *path, int64_t max_bytes, char **text, int64_t *len);
 
 /* Parses text as JSON, duplicate keys refused, U+0000 in strings allowed. `path` is for messages.
  * The root is owned by the caller (json_decref). */

@@ -1,58 +1,28 @@
 #include "partition/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "partition/file.h"
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "elements are read as they stand");
 
-/* Reads exactly len bytes at `offset`; `what` is for messages. */
-static enum status read_at(const struct safetensors *file, const char *what, char *bytes,
-                           int64_t len, int64_t offset) {
-    for (int64_t done = 0; done < len;) {
-        ssize_t got = pread(file->fd, bytes + done, (size_t)(len - done), offset + done);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return status_fail(
-                file->path, what,
-                "found %s at byte %lld, expected %lld readable bytes; check the disk",
-                strerror(errno), (long long)(offset + done), (long long)(len - done));
-        if (got == 0)
-            return status_fail(file->path, what,
-                               "found the end of the file at byte %lld, expected %lld more bytes; "
-                               "the file was cut after it was opened",
-                               (long long)(offset + done), (long long)(len - done));
-        done += got;
-    }
-    return STATUS_OK;
-}
-
 static enum status open_checked(struct safetensors *file) {
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0)
-        return status_fail(file->path, NULL, "found %s, expected a readable file; check the path",
-                           strerror(errno));
-    struct stat info;
-    if (fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode))
-        return status_fail(file->path, NULL, "found %s, expected a regular file; check the path",
-                           S_ISDIR(info.st_mode) ? "a directory" : "a special file");
-
+    int64_t file_bytes;
+    TRY(file_open(file->path, &file->fd, &file_bytes));
     char length[TENSOR_LENGTH_BYTES] = {0};
     int64_t header_bytes = 0;
-    if (info.st_size >= TENSOR_LENGTH_BYTES)
-        TRY(read_at(file, "header length", length, TENSOR_LENGTH_BYTES, 0));
-    TRY(tensor_table_length(file->path, length, info.st_size, &header_bytes));
+    if (file_bytes >= TENSOR_LENGTH_BYTES)
+        TRY(file_read_at(file->path, file->fd, "header length", length, TENSOR_LENGTH_BYTES, 0));
+    TRY(tensor_table_length(file->path, length, file_bytes, &header_bytes));
     char *bytes = malloc((size_t)(TENSOR_LENGTH_BYTES + header_bytes));
     if (!bytes)
         return status_no_memory(file->path, (long long)(TENSOR_LENGTH_BYTES + header_bytes));
-    enum status status = read_at(file, "header", bytes, TENSOR_LENGTH_BYTES + header_bytes, 0);
+    enum status status =
+        file_read_at(file->path, file->fd, "header", bytes, TENSOR_LENGTH_BYTES + header_bytes, 0);
     if (status == STATUS_OK)
         status = tensor_table_parse(file->path, bytes, TENSOR_LENGTH_BYTES + header_bytes,
-                                    info.st_size, &file->table);
+                                    file_bytes, &file->table);
     free(bytes);
     return status;
 }
@@ -152,8 +122,8 @@ static enum status read_runs(struct safetensors *file, const struct tensor *tens
     for (int64_t run = 0; run < runs; run++) {
         for (int64_t done = 0; done < n;) {
             int64_t take = n - done < piece - held ? n - done : piece - held;
-            TRY(read_at(file, tensor->name, buffer + held * element, take * element,
-                        offset + run * stride + done * element));
+            TRY(file_read_at(file->path, file->fd, tensor->name, buffer + held * element,
+                             take * element, offset + run * stride + done * element));
             file->bytes_read += take * element;
             held += take;
             done += take;
