@@ -179,8 +179,6 @@ void reading_close(struct reading **reading) {
     if (r->lock >= 0)
         close(r->lock);
     free(r->rows);
-    free(r->keys);
-    free(r->values);
     free(r->path);
     free(r);
     *reading = NULL;
@@ -216,6 +214,7 @@ static void keep(void *context, const struct site_part *part) {
     bool is_value = part->site == SITE_V;
     int64_t d = r->header.head_dim, heads = part->columns.count / d;
     int64_t row_bytes = reading_row_bytes(r->type, d), chunk = r->sequence->options.chunk;
+    double start = MPI_Wtime();
     int failed = 0;
     if (r->status != STATUS_OK || heads == 0)
         return;
@@ -235,7 +234,7 @@ static void keep(void *context, const struct site_part *part) {
     }
     if (failed)
         r->status = reading_io_failed(r->path, r->dist->world.rank, "keys and values", failed);
-    r->written += heads * part->tokens.count * row_bytes;
+    r->seconds_writing += MPI_Wtime() - start;
 }
 
 static enum status make_room(struct reading *r) {
@@ -246,9 +245,7 @@ static enum status make_room(struct reading *r) {
     size_t values = (size_t)(r->heads.count * chunk * d) + 1;
     r->streams = reading_streams_open(2 * r->layers.count * r->heads.count);
     r->rows = malloc(2 * values * sizeof(float));
-    r->keys = malloc(values * sizeof *r->keys);
-    r->values = malloc(values * sizeof *r->values);
-    if (!r->streams || !r->rows || !r->keys || !r->values)
+    if (!r->streams || !r->rows)
         return status_no_memory("reading", (long long)(values * 16));
     return STATUS_OK;
 }

@@ -16,19 +16,18 @@ struct reading {
     struct reading_places places;
     struct reading_commit commit; /* the last one */
     enum kv_type type;
-    int descriptor;  /* of this rank */
-    int lock;        /* rank 0 of a writing job; else -1 */
-    bool writes;     /* it may be continued */
-    bool created;    /* by this job */
-    int damaged;     /* commit records that are damaged, though not the last one's every copy */
-    int64_t written; /* bytes, by this rank */
+    int descriptor; /* of this rank */
+    int lock;       /* rank 0 of a writing job; else -1 */
+    bool writes;    /* it may be continued */
+    bool created;   /* by this job */
+    int damaged;    /* commit records that are damaged, though not the last one's every copy */
+    double seconds_writing; /* keys and values, by this rank, commits not counted */
 
     /* with a sequence at hand */
     struct sequence *sequence; /* borrowed */
     struct range layers, heads;
     struct reading_stream *streams; /* owned, [keys, values][layers][heads] */
     unsigned char *rows;            /* owned, [heads][chunk] rows */
-    float *keys, *values;           /* owned, [chunk, heads * d], while loading */
     int64_t ids_put;                /* rank 0: ids that are in the file */
     enum status status;             /* of this rank's writing so far */
     struct probe keeper;

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,10 +20,20 @@ static enum status damaged(const struct reading *r, bool is_value, int64_t layer
              "%s, layer %" PRId64 ", KV head %" PRId64 ", tokens %" PRId64 " to %" PRId64,
              is_value ? "values" : "keys", layer, head, block * READING_BLOCK,
              (end < r->commit.tokens ? end : r->commit.tokens) - 1);
-    return status_fail(r->path, field,
-                       "found a checksum of %016" PRIx64 ", expected %016" PRIx64
-                       "; the block is damaged, take another copy or read the text again",
-                       found, expected);
+    enum status status;
+#pragma omp critical(reading_message)
+    status = status_fail(r->path, field,
+                         "found a checksum of %016" PRIx64 ", expected %016" PRIx64
+                         "; the block is damaged, take another copy or read the text again",
+                         found, expected);
+    return status;
+}
+
+static enum status unread(const struct reading *r, const char *what, int error) {
+    enum status status;
+#pragma omp critical(reading_message)
+    status = reading_io_failed(r->path, r->dist->world.rank, what, error);
+    return status;
 }
 
 /* Compares what the rows of a run made of whole blocks with the file's checksums, and the block
@@ -44,7 +55,7 @@ static enum status check_sums(const struct reading *r, bool is_value, int64_t la
         if (!error && sum != *expected)
             return damaged(r, is_value, layer, head, end / READING_BLOCK, sum, *expected);
     }
-    return error ? reading_io_failed(r->path, r->dist->world.rank, "checksums", error) : STATUS_OK;
+    return error ? unread(r, "checksums", error) : STATUS_OK;
 }
 
 /* One head's rows of a run of tokens: row n of `out`, whose rows stand `stride` apart, is the
@@ -56,7 +67,7 @@ static enum status read_run(const struct reading *r, bool is_value, int64_t laye
     int error = reading_read_at(r->descriptor, rows, run.count * row_bytes,
                                 reading_row_place(r, is_value, layer, head, run.first));
     if (error)
-        return reading_io_failed(r->path, r->dist->world.rank, is_value ? "values" : "keys", error);
+        return unread(r, is_value ? "values" : "keys", error);
     int64_t whole = reading_stream_put(reading_stream_of(r, is_value, layer, head), run.first,
                                        run.count, rows, row_bytes, sums);
     TRY(check_sums(r, is_value, layer, head, run, sums, whole));
@@ -92,22 +103,21 @@ static enum status read_head(const struct reading *r, bool is_value, int64_t lay
     return STATUS_OK;
 }
 
-static enum status read_layer(const struct reading *r, int64_t layer, struct range tokens) {
+/* A thread's memory for a chunk of one layer. */
+struct load_room {
+    unsigned char *rows;  /* [chunk] of one head */
+    float *keys, *values; /* [chunk, heads * d] */
+};
+
+static enum status read_layer(const struct reading *r, int64_t layer, struct range tokens,
+                              const struct load_room *room) {
     int64_t heads = r->heads.count, d = r->header.head_dim;
-    int64_t room = r->sequence->options.chunk * reading_row_bytes(r->type, d);
-    enum status worst = STATUS_OK;
-#pragma omp parallel for schedule(dynamic, 1)
-    for (int64_t job = 0; job < 2 * heads; job++) {
-        bool is_value = job >= heads;
-        int64_t head = job % heads;
-        float *out = (is_value ? r->values : r->keys) + head * d;
-        enum status status =
-            read_head(r, is_value, layer, r->heads.first + head, tokens, r->rows + job * room, out);
-        if (status != STATUS_OK)
-#pragma omp atomic write
-            worst = status;
+    for (int64_t h = 0; h < heads; h++) {
+        int64_t head = r->heads.first + h;
+        TRY(read_head(r, false, layer, head, tokens, room->rows, room->keys + h * d));
+        TRY(read_head(r, true, layer, head, tokens, room->rows, room->values + h * d));
     }
-    return worst;
+    return STATUS_OK;
 }
 
 /* Has the kernel read what comes next, while this rank works on what is there. */
@@ -123,23 +133,59 @@ static void read_ahead(const struct reading *r, int64_t first) {
                               n * row_bytes, POSIX_FADV_WILLNEED);
 }
 
-static enum status load_own(struct reading *r) {
+/* A chunk of all layers. Threads share the layers: what they do of one needs no other. */
+static enum status load_chunk(struct reading *r, struct range tokens, struct load_room *rooms,
+                              int threads) {
     struct sequence *s = r->sequence;
-    int64_t chunk = s->options.chunk;
+    enum status worst = STATUS_OK;
+    s->tokens = tokens.first;
+    attend_prepare(s, tokens.count);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int64_t l = 0; l < r->layers.count; l++) {
+        const struct load_room *room = &rooms[omp_get_thread_num()];
+        enum status status = read_layer(r, r->layers.first + l, tokens, room);
+        if (status == STATUS_OK)
+            attend_put_keys(s, l, (struct range){0, tokens.count}, room->keys, room->values);
+        else
+#pragma omp atomic write
+            worst = status;
+    }
+    return worst;
+}
+
+static enum status load_own(struct reading *r, struct load_room *rooms, int threads) {
+    int64_t chunk = r->sequence->options.chunk;
     read_ahead(r, 0);
     for (int64_t first = 0; first < r->commit.tokens; first += chunk) {
         int64_t rest = r->commit.tokens - first, T = rest < chunk ? rest : chunk;
         if (first / AHEAD_TOKENS != (first + T) / AHEAD_TOKENS)
             read_ahead(r, ((first + T) / AHEAD_TOKENS) * AHEAD_TOKENS);
-        s->tokens = first;
-        attend_prepare(s, T);
-        for (int64_t l = 0; l < r->layers.count; l++) {
-            TRY(read_layer(r, r->layers.first + l, (struct range){first, T}));
-            attend_put_keys(s, l, (struct range){0, T}, r->keys, r->values);
-        }
+        TRY(load_chunk(r, (struct range){first, T}, rooms, threads));
     }
-    s->tokens = r->commit.tokens;
+    r->sequence->tokens = r->commit.tokens;
     return STATUS_OK;
+}
+
+/* Makes room for the threads, and loads. */
+static enum status load_with_room(struct reading *r) {
+    int64_t chunk = r->sequence->options.chunk, d = r->header.head_dim;
+    int64_t floats = chunk * r->heads.count * d + 16, bytes = chunk * reading_row_bytes(r->type, d);
+    int64_t threads =
+        omp_get_max_threads() < r->layers.count ? omp_get_max_threads() : r->layers.count + 1;
+    int64_t each = 2 * floats * (int64_t)sizeof(float) + bytes / 64 * 64 + 64;
+    struct load_room *rooms = calloc((size_t)threads, sizeof *rooms);
+    char *memory = aligned_alloc(64, (size_t)((threads * each + 63) / 64 * 64));
+    enum status status = rooms && memory ? STATUS_OK : status_no_memory("reading", threads * each);
+    for (int64_t t = 0; t < threads && status == STATUS_OK; t++) {
+        rooms[t].keys = (float *)(void *)(memory + t * each);
+        rooms[t].values = rooms[t].keys + floats;
+        rooms[t].rows = (unsigned char *)(rooms[t].values + floats);
+    }
+    if (status == STATUS_OK)
+        status = load_own(r, rooms, (int)threads);
+    free(rooms);
+    free(memory);
+    return status;
 }
 
 enum status reading_load(struct reading *r) {
@@ -147,7 +193,7 @@ enum status reading_load(struct reading *r) {
         return status_fail(r->path, "capacity",
                            "found %" PRId64 " tokens, expected at most %" PRId64,
                            r->header.capacity, r->sequence->options.capacity);
-    return status_agree(r->dist->world.comm, load_own(r));
+    return status_agree(r->dist->world.comm, load_with_room(r));
 }
 
 enum status reading_ids(const struct reading *r, int32_t **ids, int64_t **byte_offsets) {

@@ -137,6 +137,7 @@ static enum status write_report(struct ingestion *in) {
                             in->complete ? json_null() : json_string(in->pause.reason));
         json_object_set_new(root, "bytes", json_integer(reading_bytes(&in->reading->header)));
         json_object_set_new(root, "resuming_s", json_real(in->seconds_resuming));
+        json_object_set_new(root, "writing_s", json_real(in->reading->seconds_writing));
         json_object_set_new(root, "committing_s", json_real(in->seconds_committing));
     }
     return report_write(&in->report, s, &timings);
