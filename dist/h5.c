@@ -88,12 +88,15 @@ enum status h5_check_path(const char *path, const char *option) {
 hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
                       const char *axes) {
     hid_t space = H5Screate_simple(rank, dims, NULL), how = H5Pcreate(H5P_DATASET_CREATE);
+    hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(links, 1);
     H5Pset_layout(how, H5D_CONTIGUOUS);
     H5Pset_alloc_time(how, H5D_ALLOC_TIME_EARLY);
     H5Pset_fill_time(how, H5D_FILL_TIME_NEVER);
-    hid_t dataset = H5Dcreate2(at, name, type, space, H5P_DEFAULT, how, H5P_DEFAULT);
+    hid_t dataset = H5Dcreate2(at, name, type, space, links, how, H5P_DEFAULT);
     if (dataset >= 0)
         h5_put_text(dataset, "axes", axes);
+    H5Pclose(links);
     H5Pclose(how);
     H5Sclose(space);
     return dataset;

@@ -17,9 +17,9 @@ herr_t h5_put_number(hid_t at, const char *name, int64_t value);
 herr_t h5_get_text(hid_t at, const char *name, char *text, size_t size);
 herr_t h5_get_number(hid_t at, const char *name, int64_t *value);
 
-/* A contiguous dataset of its final size, whose place in the file is fixed now; no fill values are
- * written. `axes` is an attribute. Negative on failure. Collective where several ranks opened the
- * file. */
+/* A contiguous dataset of its final size, with the groups on its way, whose place in the file is
+ * fixed now; no fill values are written. `axes` is an attribute. Negative on failure. Collective
+ * where several ranks opened the file. */
 hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
                       const char *axes);
 

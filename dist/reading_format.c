@@ -303,8 +303,6 @@ enum status reading_format_create(const char *path, const struct reading_header 
     H5Pclose(access);
     herr_t wrong = file < 0 ? -1 : put_fields(file, header);
     if (file >= 0) {
-        hid_t group = H5Gcreate2(file, "checksums", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
-        wrong |= group < 0 ? -1 : H5Gclose(group);
         for (int i = 0; i < DATASETS; i++)
             if (datasets[i].kind != KIND_OFFSETS || has_offsets)
                 wrong |= make_dataset(file, header, &datasets[i]);

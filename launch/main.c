@@ -130,7 +130,8 @@ int main(int argc, char **argv) {
     enum status status = options_parse(argc, argv, &options);
     restart_prepared(argv, status == STATUS_OK ? options.threads : 0);
     if (status == STATUS_OK &&
-        (options.command == COMMAND_INGEST || options.save || options.resume))
+        (options.command == COMMAND_INGEST || options.command == COMMAND_CAPTURE || options.save ||
+         options.resume))
         pause_catch_signals();
     if (status == STATUS_OK &&
         (options.command == COMMAND_HELP || options.command == COMMAND_VERSION))

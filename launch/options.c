@@ -149,6 +149,17 @@ const struct option option_rows[] = {
      SECTION_COMMAND, false, take_sites, 0, 0, 0},
     {"--layers", "0-3,7", CAPTURE, "all", "Layers to capture, from 0.", SECTION_COMMAND, false,
      take_layers, 0, 0, 999999},
+    {"--stride", "N", CAPTURE, "1", "Captures every N-th token of the range, from its first on.",
+     SECTION_COMMAND, false, take_number, PLACE(stride), 1, MOST},
+    {"--gzip", "LEVEL", CAPTURE, "0: not at all",
+     "Compresses the complete file, level 1 to 9. It is written plain first, and takes its room "
+     "twice "
+     "for that time.",
+     SECTION_COMMAND, false, take_number, PLACE(gzip), 0, 9},
+    {"--shuffle", NULL, CAPTURE, NULL,
+     "Sorts the bytes of the numbers by their place before they are compressed, which makes them "
+     "smaller.",
+     SECTION_COMMAND, false, take_flag, PLACE(shuffle), 0, 0},
     {"--range", "A:B", CAPTURE, "all",
      "Tokens to capture: A up to but without B, from 0; either may be left out.", SECTION_COMMAND,
      false, take_range, 0, 0, MOST},
@@ -156,10 +167,10 @@ const struct option option_rows[] = {
     {"-o", "FILE.h5", INGEST, NULL,
      "The HDF5 file that the reading is kept in. One that is there already is gone on with.",
      SECTION_COMMAND, false, take_text, PLACE(output), 0, 0},
-    {"--commit-every", "N|Ns", INGEST, "60s",
+    {"--commit-every", "N|Ns", INGEST | CAPTURE, "60s",
      "Commits what was read every N tokens, or every N seconds.", SECTION_COMMAND, false,
      take_commit_every, 0, 1, MOST},
-    {"--stop-after", "SECONDS", INGEST, NULL,
+    {"--stop-after", "SECONDS", INGEST | CAPTURE, NULL,
      "Commits, and stops with exit status 85, after so many seconds. In a Slurm job this happens "
      "by "
      "itself before the end of its time.",
@@ -313,6 +324,7 @@ static enum status options_defaults(struct options *options) {
     options->reserve = -1;
     options->commit_seconds = 60;
     options->stop_after = -1;
+    options->stride = 1;
     options->methods = (1u << METHOD_COUNT) - 1;
     options->runs = 3;
     options->decode_tokens = 32;
@@ -496,10 +508,11 @@ static enum status command_read(int argc, char **argv, struct options *options) 
         if (strcmp(argv[1], command_name(c)) == 0)
             options->command = c;
     if (options->command == COMMAND_COUNT)
-        return status_usage("command",
-                            "found \"%.200s\", expected generate, perplexity, passkey, "
-                            "inspect, capture, ingest, ask, export, tokenize or bench; see quire --help",
-                            argv[1]);
+        return status_usage(
+            "command",
+            "found \"%.200s\", expected generate, perplexity, passkey, "
+            "inspect, capture, ingest, ask, export, tokenize or bench; see quire --help",
+            argv[1]);
     return STATUS_OK;
 }
 

@@ -97,6 +97,9 @@ struct options {
     unsigned sites;            /* --sites, bit 1 << enum site; default all */
     struct number_list layers; /* --layers 0-3,7, expanded, sorted, unique; empty: all */
     struct range range;        /* --range a:b, tokens; count -1: to the end */
+    int64_t stride;            /* --stride */
+    int64_t gzip;              /* --gzip; 0: not compressed */
+    bool shuffle;              /* --shuffle */
     /* ingest; -o as with capture */
     int64_t commit_tokens; /* --commit-every N; 0: by seconds */
     double commit_seconds; /* --commit-every Ns */

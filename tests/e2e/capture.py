@@ -1,6 +1,7 @@
 """Captured activations: what the file holds, that the arithmetic between the sites is the model's
 (computed here from the weights), and that no mesh changes a value."""
 import json
+import os
 
 import h5py
 import numpy
@@ -188,6 +189,62 @@ class Arithmetic(Capture):
                 out[:, head] = shares / shares.sum(axis=1, keepdims=True) @ v
             self.assert_site(number, "attn_out",
                              out.reshape(T, -1) @ self.layer(number, "self_attn.o_proj").T)
+
+
+class Resuming(Capture):
+    OPTIONS = ["--group", 3, "--window", 10, "--chunk", 32]
+
+    def attempt(self, *options, name="activations.h5", **keywords):
+        return quire.attempt("capture", "-m", MODEL, "--tokens", self.ids, "-o", self.directory / name,
+                             *quire.EXACT, *self.OPTIONS, *options, **keywords)
+
+    def left(self):
+        return sorted(path.name for path in self.directory.glob("activations*"))
+
+    def test_same_mesh(self):
+        """Stopped after every chunk: the same bits, and nothing left beside the file."""
+        expected = self.arrays(self.capture(*self.OPTIONS, ranks=2, name="whole.h5"))
+        for _ in range(2):
+            self.assertEqual(self.attempt("--stop-after", 0, ranks=2).status, 85)
+            self.assertEqual(self.left(), ["activations.h5.partial", "activations.h5.reading"])
+        self.assertEqual(self.attempt("--stop-after", 0, ranks=2).status, 0)
+        self.assertEqual(self.left(), ["activations.h5"])
+        got = self.arrays(self.directory / "activations.h5")
+        self.assertEqual(sorted(got), sorted(expected))
+        for name, values in expected.items():
+            self.assertTrue((got[name] == values).all(), name)
+
+    def test_other_meshes_and_compression(self):
+        expected = self.arrays(self.capture(*self.OPTIONS, name="whole.h5"))
+        options = ["--range", "5:90", "--stride", 4, "--gzip", 6, "--shuffle", "--sites", "q,v,logits"]
+        self.assertEqual(self.attempt("--stop-after", 0, *options, ranks=3).status, 85)
+        self.assertEqual(self.attempt("--stop-after", 0, *options, "--mesh", "pp=2,sp=2", ranks=4).status, 85)
+        result = self.attempt("--range", "5:90", "--stride", 5, "--sites", "q,v,logits")
+        self.assertEqual(result.status, 1, result)
+        self.assertIn("selection", result.errors[0])
+        self.assertEqual(self.attempt(*options).status, 0)
+        with h5py.File(self.directory / "activations.h5") as file:
+            self.assertEqual(file["layers/001/q"].compression, "gzip")
+            self.assertTrue(file["logits"].shuffle)
+        got = self.arrays(self.directory / "activations.h5")
+        self.assertEqual(len(got), 6)
+        for name, values in got.items():
+            self.assert_close(values, expected[name][5:90:4], TOLERANCE, what=name)
+
+    def test_killed(self):
+        """At writes of the activations and of the reading beside them."""
+        expected = self.arrays(self.capture(*self.OPTIONS, name="whole.h5"))
+        shim = {"LD_PRELOAD": os.environ.get("QUIRE_CRASH_SHIM", ""), "CRASH_MATCH": "activations.h5"}
+        if not shim["LD_PRELOAD"]:
+            self.skipTest("no shim")
+        for point in (5, 30, 50, 70):
+            result = self.attempt("--commit-every", 32, environment={**shim, "CRASH_AT": str(point)})
+            self.assertNotEqual(result.status, 0, result)
+        self.assertEqual(self.attempt("--commit-every", 32).status, 0)
+        got = self.arrays(self.directory / "activations.h5")
+        for name, values in expected.items():
+            self.assertTrue((got[name] == values).all(), name)
+        self.assertEqual(self.left(), ["activations.h5"])
 
 
 class Meshes(Capture):
