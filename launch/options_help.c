@@ -180,7 +180,7 @@ static void print_overview(void) {
     for (enum command c = 0; c < COMMAND_HELP; c++)
         printf("  %-12s%s\n", command_name(c), command_helps[c].purpose);
     printf("\nResults go to standard output, everything else to standard error. Exit status: 0 "
-           "done,\n1 failed, 2 wrong usage.\n\n"
+           "done,\n1 failed, 2 wrong usage, 85 stopped after a commit, to be started again.\n\n"
            "Environment: QUIRE_ISA=generic|avx2|avx512|avx512_bf16|amx forces a lower instruction "
            "set.\n\n"
            "Examples:\n%s%s%s",
