@@ -153,6 +153,15 @@ def make_gguf():
                entry("general.alignment", U32, 32)]
     write("gguf", "values", gguf(numbers, tensors))
     write("gguf", "version2", gguf(numbers[:2], tensors[:1], version=2))
+    sizes = {"block_count": 1, "context_length": 64, "embedding_length": 8, "feed_forward_length": 16,
+             "attention.head_count": 2, "attention.head_count_kv": 1, "rope.dimension_count": 4,
+             "vocab_size": 4}
+    write("gguf", "llama", gguf(
+        [entry("general.architecture", STRING, "llama"),
+         entry("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+         entry("llama.rope.freq_base", F32, 10000.0)] +
+        [entry("llama." + name, U32, size) for name, size in sizes.items()],
+        [("token_embd.weight", [8, 4], 0, bytes(128)), ("blk.0.attn_q.weight", [8, 8], 1, bytes(128))]))
     tokens = ["<unk>", "<s>", "\u2581", "T", "h", "e", "he", "\u2581The", "<m>"]
     write("gguf", "sentencepiece", gguf([
         entry("general.architecture", STRING, "phi3"), entry("tokenizer.ggml.model", STRING, "llama"),

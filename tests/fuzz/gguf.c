@@ -1,5 +1,8 @@
-/* A GGUF file's head, whole and from a beginning of it; what it says; and its tokenizer. */
+/* A GGUF file's head, whole and from a beginning of it; what it says of the model, its weights and
+ * its tokenizer. */
 #include "partition/gguf.h"
+#include "partition/shape.h"
+#include "partition/weights.h"
 #include "tests/fuzz/fuzzing.h"
 
 /* The head of the first bytes alone asks for more or fails alike, but never reads on. */
@@ -50,6 +53,8 @@ static void read_tensors(const struct gguf *gguf) {
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     struct gguf *gguf;
     struct tokenizer *tokenizer;
+    struct weights *weights;
+    struct shape shape;
     char path[64];
     int fd = file_of(bytes, len, path);
     if (fd < 0)
@@ -58,6 +63,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     if (gguf_open(path, &gguf) == STATUS_OK) {
         read_values(gguf);
         read_tensors(gguf);
+        if (shape_read(path, &shape) == STATUS_OK)
+            PROMISED(shape.layers > 0 && shape.hidden > 0 && shape_parameters(&shape) > 0);
+        weights_open(path, &weights);
+        weights_close(&weights);
         if (tokenizer_open(path, &tokenizer) == STATUS_OK)
             use_tokenizer(tokenizer);
         tokenizer_close(&tokenizer);
