@@ -66,17 +66,21 @@ static void describe(const struct load *load, struct bench_kernel *row) {
     }
 }
 
-/* Rows for the group's kernels, behind those that are there. */
-static enum status take_rows(struct group *g, struct bench_kernel **rows) {
-    struct bench_kernels *k = g->kernels;
-    size_t bytes = (size_t)(k->count + g->count) * sizeof *k->rows;
+enum status bench_kernels_add(struct bench_kernels *k, int64_t more, struct bench_kernel **rows) {
+    size_t bytes = (size_t)(k->count + more) * sizeof *k->rows;
     struct bench_kernel *all = realloc(k->rows, bytes + 1);
     if (!all)
         return status_no_memory("kernels", (long long)bytes);
     k->rows = all;
     *rows = all + k->count;
-    memset(*rows, 0, (size_t)g->count * sizeof **rows);
-    k->count += g->count;
+    memset(*rows, 0, (size_t)more * sizeof **rows);
+    k->count += more;
+    return STATUS_OK;
+}
+
+/* Rows for the group's kernels. */
+static enum status take_rows(struct group *g, struct bench_kernel **rows) {
+    TRY(bench_kernels_add(g->kernels, g->count, rows));
     for (int64_t i = 0; i < g->count; i++) {
         struct bench_kernel *row = *rows + i;
         row->isa = g->isa;
@@ -162,7 +166,8 @@ static enum status take_products(struct group *g, int64_t N, int64_t K) {
     return STATUS_OK;
 }
 
-/* The products are libraries' for the most part, which keep to one level for the whole run. */
+/* The products are libraries' for the most part, which keep to one level for the whole run:
+ * bench_levels.h has the others. */
 static enum status run_products(const struct session *session, struct bench_speed *speed,
                                 struct bench_kernels *kernels) {
     const struct shape *s = &session->shape;
@@ -211,8 +216,11 @@ static enum status take_attentions(struct group *g, int64_t d, int64_t unused) {
     return STATUS_OK;
 }
 
-enum status bench_kernels_run(const struct session *session, struct bench_speed *speed,
+enum status bench_kernels_run(const struct session *session, struct bench_speed *speed, bool few,
                               struct bench_kernels *kernels) {
+    const struct shape *s = &session->shape;
+    if (few)
+        return run_group(session, speed, kernels, session->isa, s->ffn, s->hidden, take_products);
     TRY(run_products(session, speed, kernels));
     for (enum isa isa = session->isa + 1; isa-- > ISA_GENERIC;)
         for (int64_t d = 64; d <= 128; d *= 2)

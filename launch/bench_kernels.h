@@ -22,9 +22,14 @@ struct bench_kernels {
     int64_t count;
 };
 
-/* Measures them all, each rank its own data at the same time. Collective(world). */
-enum status bench_kernels_run(const struct session *session, struct bench_speed *speed,
+/* Measures them, each rank its own data at the same time: all, or (`few`) the products with the
+ * largest of the layers' weights alone. Collective(world). */
+enum status bench_kernels_run(const struct session *session, struct bench_speed *speed, bool few,
                               struct bench_kernels *kernels);
+
+/* `more` rows behind those that are there, all zero, the first in *rows. Local. */
+enum status bench_kernels_add(struct bench_kernels *kernels, int64_t more,
+                              struct bench_kernel **rows);
 void bench_kernels_free(struct bench_kernels *kernels);
 
 /* Of the medians: operations and bytes per second; and the runs as part of what the machine could

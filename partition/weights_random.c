@@ -67,30 +67,30 @@ static void random_row_f32(uint64_t row_key, struct spread spread, int64_t first
     }
 }
 
-/* A vector counts as a matrix of one column. */
-static struct range columns_of(struct range cols) {
-    struct range one = {0, 1};
-    return cols.count ? cols : one;
-}
-
-void weights_random_bf16(const char *name, int64_t hidden, struct range rows, struct range cols,
-                         uint16_t *out) {
+/* As f32 (wide) or bf16. A vector counts as a matrix of one column. */
+static void random_rows(const char *name, int64_t hidden, struct range rows, struct range cols,
+                        bool wide, void *out) {
     struct spread spread = spread_of(name, hidden, cols.count == 0);
-    struct range c = columns_of(cols);
     uint64_t key = name_key(name);
+    if (cols.count == 0)
+        cols = (struct range){0, 1};
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows.count; r++)
-        random_row(mix(key + (uint64_t)(rows.first + r)), spread, c.first, c.count,
-                   out + r * c.count);
+    for (int64_t r = 0; r < rows.count; r++) {
+        uint64_t row_key = mix(key + (uint64_t)(rows.first + r));
+        int64_t at = r * cols.count;
+        if (wide)
+            random_row_f32(row_key, spread, cols.first, cols.count, (float *)out + at);
+        else
+            random_row(row_key, spread, cols.first, cols.count, (uint16_t *)out + at);
+    }
 }
 
 void weights_random_f32(const char *name, int64_t hidden, struct range rows, struct range cols,
                         float *out) {
-    struct spread spread = spread_of(name, hidden, cols.count == 0);
-    struct range c = columns_of(cols);
-    uint64_t key = name_key(name);
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows.count; r++)
-        random_row_f32(mix(key + (uint64_t)(rows.first + r)), spread, c.first, c.count,
-                       out + r * c.count);
+    random_rows(name, hidden, rows, cols, true, out);
+}
+
+void weights_random_bf16(const char *name, int64_t hidden, struct range rows, struct range cols,
+                         uint16_t *out) {
+    random_rows(name, hidden, rows, cols, false, out);
 }
