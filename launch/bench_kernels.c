@@ -13,9 +13,8 @@
 #define PREFILL_KEYS 8192
 #define DECODE_KEYS 16384
 
-/* Most kernels of a group: each type of weights with three numbers of tokens; attention has fewer.
- */
-#define GROUP_MAX (3 * MATRIX_TYPE_COUNT)
+/* Most kernels of a group. */
+#define GROUP_MAX 24
 
 /* Kernels of one level that are measured in turns. */
 struct group {
