@@ -47,6 +47,7 @@ static const struct field fields[] = {
     NUMBER(window, ALIKE_ALWAYS),
     NUMBER(chunk, ALIKE_TEXT),
     TEXT(text_hash, ALIKE_TEXT),
+    TEXT(ids_hash, ALIKE_TEXT),
     NUMBER(text_bytes, ALIKE_TEXT),
     NUMBER(text_tokens, ALIKE_TEXT),
     NUMBER(capacity, ALIKE_TEXT),

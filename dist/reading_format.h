@@ -32,6 +32,7 @@ struct reading_header {
     int64_t chunk;
     /* the text */
     char text_hash[IDENTITY_SIZE]; /* of its bytes, or of its ids where they were given */
+    char ids_hash[IDENTITY_SIZE];  /* of its ids */
     int64_t text_bytes;            /* -1: ids were given */
     int64_t text_tokens;           /* of the whole text; 0: a conversation, which has no end */
     int64_t capacity;              /* tokens that the file has room for */

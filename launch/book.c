@@ -55,11 +55,11 @@ static enum status fill(const struct session *s, const struct sequence_options *
     h->capacity = q->capacity;
     h->text_tokens = text_tokens;
     h->text_bytes = s->text ? s->text_len : -1;
+    identity_of_bytes(s->tokens.ids, s->tokens.count * (int64_t)sizeof *s->tokens.ids, h->ids_hash);
     if (s->text)
         identity_of_bytes(s->text, s->text_len, h->text_hash);
     else
-        identity_of_bytes(s->tokens.ids, s->tokens.count * (int64_t)sizeof *s->tokens.ids,
-                          h->text_hash);
+        memcpy(h->text_hash, h->ids_hash, sizeof h->text_hash);
     put_text_name(s, h->text_name, sizeof h->text_name);
     snprintf(h->model, sizeof h->model, "%s", s->options->model);
     snprintf(h->family, sizeof h->family, "%s", shape->family);
