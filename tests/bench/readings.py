@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What keeping a reading costs, and how fast one is opened again and asked, with a model of
-TinyLlama-1.1B's shape and random weights (prefill.py makes it).
+TinyLlama-1.1B's shape and random weights (as tests/bench/peers makes it).
 
     tests/bench/readings.py [--build DIR] [--directory DIR] [--tokens 16384] [--parts ingest,resume,ask]
                             [--runs 3] [quire options]
@@ -15,6 +15,8 @@ Model and reading stay in --directory when it is given, so that the parts can ru
 """
 import argparse
 import contextlib
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -23,9 +25,18 @@ import subprocess
 import tempfile
 import time
 
-import prefill
-
 QUESTIONS = 10
+
+
+def load(path):
+    """A program beside this one as a module."""
+    loader = importlib.machinery.SourceFileLoader(path.name, str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(path.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+peers = load(pathlib.Path(__file__).with_name("peers"))
 
 
 def quire(asked, *arguments):
@@ -35,13 +46,9 @@ def quire(asked, *arguments):
 
 def make(asked, directory):
     if not (directory / "model.safetensors").exists():
-        prefill.write_model(directory)
-        # Any tokenizer of a smaller vocabulary will do: the weights are random.
-        demo = pathlib.Path(__file__).resolve().parents[2] / "launch" / "demo-model"
-        for name in ("tokenizer.json", "tokenizer_config.json"):
-            (directory / name).write_bytes((demo / name).read_bytes())
+        peers.write_model(directory)
     ids = directory / "ids"
-    ids.write_text(" ".join(str((i * 7919 + 11) % prefill.VOCAB) for i in range(asked.tokens)))
+    ids.write_text(" ".join(str((i * 7919 + 11) % peers.VOCAB) for i in range(asked.tokens)))
     return ids
 
 
