@@ -115,41 +115,23 @@ static enum status read_merges(const char *path, json_t *list) {
     return status;
 }
 
-static int compare_ids(const void *left, const void *right) {
-    json_int_t a = json_integer_value(json_object_get(*(json_t *const *)left, "id"));
-    json_int_t b = json_integer_value(json_object_get(*(json_t *const *)right, "id"));
-    return (a > b) - (a < b);
-}
-
 /* added_tokens_decoder of tokenizer_config.json: an object of ids. */
 static enum status list_added(const char *file, const json_t *config, json_t *list) {
     const json_t *added = json_object_get(config, "added_tokens_decoder");
-    int64_t count = (int64_t)json_object_size(added), done = 0;
-    json_t **sorted = malloc((size_t)(count + 1) * sizeof *sorted);
-    if (!sorted)
-        return status_no_memory(file, count * (long long)sizeof *sorted);
-    enum status status = STATUS_OK;
     const char *key;
     json_t *token;
     json_object_foreach((json_t *)added, key, token) {
         char *end;
         long long id = strtoll(key, &end, 10);
-        if (*key < '0' || *key > '9' || *end || !json_is_object(token)) {
-            status = status_fail(file, "added_tokens_decoder",
-                                 "found %s under \"%.32s\", expected an object under an id; %s",
-                                 json_words(token).text, key, published);
-            break;
-        }
+        if (*key < '0' || *key > '9' || *end || !json_is_object(token))
+            return status_fail(file, "added_tokens_decoder",
+                               "found %s under \"%.32s\", expected an object under an id; %s",
+                               json_words(token).text, key, published);
         json_t *copy = json_copy(token);
         json_object_set_new(copy, "id", json_integer(id));
-        sorted[done++] = copy;
+        json_array_append_new(list, copy);
     }
-    if (done)
-        qsort(sorted, (size_t)done, sizeof *sorted, compare_ids);
-    for (int64_t i = 0; i < done; i++)
-        json_array_append_new(list, sorted[i]);
-    free(sorted);
-    return status;
+    return STATUS_OK;
 }
 
 /* The tokens that tokenizer_config.json names by their parts, where the list above lacks them. */

@@ -280,14 +280,22 @@ static enum status size_tensor(const char *path, const struct gguf_tensor *tenso
         return status_fail(path, tensor->name,
                            "found rows of %lld in %s, expected a multiple of %lld; %s",
                            (long long)width, format->name, (long long)format->block, damaged);
-    bool fits = !__builtin_mul_overflow(width / format->block, format->block_bytes, bytes);
-    for (int64_t i = 0; i < tensor->dims - 1; i++)
-        fits = fits && !__builtin_mul_overflow(*bytes, tensor->shape[i], bytes);
+    /* A size of 0 makes a tensor of no bytes; without it the product must fit all the same. */
+    bool is_empty = width == 0;
+    int64_t blocks = is_empty ? 1 : width / format->block;
+    bool fits = !__builtin_mul_overflow(blocks, format->block_bytes, bytes);
+    for (int64_t i = 0; i < tensor->dims - 1; i++) {
+        int64_t size = tensor->shape[i] ? tensor->shape[i] : 1;
+        is_empty = is_empty || tensor->shape[i] == 0;
+        fits = fits && !__builtin_mul_overflow(*bytes, size, bytes);
+    }
     if (!fits)
         return status_fail(path, tensor->name,
                            "found sizes whose product is beyond 64 bits, expected a tensor that "
                            "fits the file; %s",
                            damaged);
+    if (is_empty)
+        *bytes = 0;
     return STATUS_OK;
 }
 

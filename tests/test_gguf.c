@@ -400,6 +400,8 @@ START_TEST(tensors_that_do_not_fit) {
                    &(t){.name = "a", .dims = 1, .shape = {9}, .begin = 32});
     refuse_tensors("a: found sizes whose product", 1,
                    &(t){.name = "a", .dims = 2, .shape = {INT64_MAX / 8, 8}});
+    refuse_tensors("a: found sizes whose product", 1,
+                   &(t){.name = "a", .dims = 3, .shape = {INT64_MAX / 8, 0, 8}});
     refuse_tensors("a: found a size of", 1, &(t){.name = "a", .dims = 1, .shape = {-1}});
     refuse_tensors("a: found its data at offset", 1,
                    &(t){.name = "a", .dims = 1, .shape = {1}, .begin = INT64_MIN});
