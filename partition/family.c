@@ -31,6 +31,14 @@ static const struct tensor_names base_names = {
         },
 };
 
+/* What both forms of Gemma 3 are made of. */
+#define GEMMA3                                                                                     \
+    .norm_place = NORM_AROUND, .head_norm = HEAD_NORM_EACH, .attention_bias = true,                \
+    .activation = "gelu_pytorch_tanh", .tied = true, .norm_eps = 1e-6, .theta = 1e6,               \
+    .local_theta = 10000, .head_dim = 256, .windows = WINDOW_PATTERN, .window_absent = 4096,       \
+    .window_pattern = 6, .read = family_read_gemma3, .names.norms_less_one = true,                 \
+    .names.of[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"
+
 /* Defaults of absent fields are those of transformers' configuration classes. */
 static const struct family families[] = {
     {.model_type = "llama", /* Llama 1 to 3.3, SOLAR, TinyLlama, SmolLM */
@@ -140,46 +148,17 @@ static const struct family families[] = {
      .read = family_read_gemma2,
      .names = {.norms_less_one = true,
                .of = {[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"}}},
-    {.model_type = "gemma3_text",
-     .architecture = "Gemma3ForCausalLM",
-     .norm_place = NORM_AROUND,
-     .head_norm = HEAD_NORM_EACH,
-     .attention_bias = true,
-     .activation = "gelu_pytorch_tanh",
-     .tied = true,
-     .norm_eps = 1e-6,
-     .theta = 1e6,
-     .local_theta = 10000,
-     .head_dim = 256,
-     .windows = WINDOW_PATTERN,
-     .window_absent = 4096,
-     .window_pattern = 6,
-     .read = family_read_gemma3,
-     .names = {.norms_less_one = true,
-               .of = {[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"}}},
-    {.model_type = "gemma3", /* with images, which are not read: the text model within */
+    {.model_type = "gemma3_text", .architecture = "Gemma3ForCausalLM", GEMMA3},
+    /* With images, which are not read: the text model within. */
+    {.model_type = "gemma3",
      .architecture = "Gemma3ForConditionalGeneration",
      .text = "text_config.",
-     .norm_place = NORM_AROUND,
-     .head_norm = HEAD_NORM_EACH,
-     .attention_bias = true,
-     .activation = "gelu_pytorch_tanh",
-     .tied = true,
-     .norm_eps = 1e-6,
-     .theta = 1e6,
-     .local_theta = 10000,
-     .head_dim = 256,
      .heads = 8,
      .kv_heads = 4,
      .vocab = 262208,
      .context = 131072,
-     .windows = WINDOW_PATTERN,
-     .window_absent = 4096,
-     .window_pattern = 6,
-     .read = family_read_gemma3,
-     .names = {.norms_less_one = true,
-               .prefix = "language_model.",
-               .of = {[TENSOR_FFN_NORM] = LAYER "pre_feedforward_layernorm"}}},
+     .names.prefix = "language_model.",
+     GEMMA3},
     {.model_type = "olmo2",
      .architecture = "Olmo2ForCausalLM",
      .norm_place = NORM_AFTER,
