@@ -325,6 +325,16 @@ bool gguf_has(const struct gguf *gguf, const char *key) {
     return gguf_table_value(&gguf->files[0].table, key) != NULL;
 }
 
+bool gguf_is_read(const struct gguf *gguf, const char *key) {
+    const struct gguf_value *value = gguf_table_value(&gguf->files[0].table, key);
+    return value && value->is_read;
+}
+
+bool gguf_is_array(const struct gguf *gguf, const char *key) {
+    const struct gguf_value *value = gguf_table_value(&gguf->files[0].table, key);
+    return value && value->is_array;
+}
+
 enum status gguf_int(struct gguf *gguf, const char *key, bool required, int64_t min, int64_t max,
                      int64_t *out) {
     const struct gguf_value *value;

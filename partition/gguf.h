@@ -24,6 +24,10 @@ int64_t gguf_file_count(const struct gguf *gguf);
 /* -- metadata ---------------------------------------------------------------------------------- */
 
 bool gguf_has(const struct gguf *gguf, const char *key);
+/* Whether anybody asked for the key's value, and whether that is an array; false where it is
+ * absent. */
+bool gguf_is_read(const struct gguf *gguf, const char *key);
+bool gguf_is_array(const struct gguf *gguf, const char *key);
 
 /* A key's value as an integer in [min, max] (of any integer type), a finite real in [min, max]
  * (integers count as reals), a boolean, or a string (borrowed, without U+0000 inside, which is

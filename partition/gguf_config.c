@@ -1,4 +1,5 @@
 #include "partition/gguf_config.h"
+#include "partition/family.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -17,8 +18,13 @@ static const struct architecture {
     {"gemma3", "gemma3_text", false}, {"olmo2", "olmo2", false},
     {"granite", "granite", true},     {"smollm3", "smollm3", true},
     {"llama", "mixtral", true}, /* with experts */
+    {"llama", "mistral", true}, /* with a window */
 };
-enum { ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
+enum {
+    ARCHITECTURES = sizeof architectures / sizeof architectures[0],
+    MIXTRAL = ARCHITECTURES - 2,
+    MISTRAL
+};
 
 bool gguf_pairs_adjacent(const char *model_type) {
     for (int i = 0; i < ARCHITECTURES; i++)
@@ -44,6 +50,8 @@ static enum status find_architecture(struct source *s) {
             s->architecture = a;
             return STATUS_OK;
         }
+        if (i >= MIXTRAL) /* named before */
+            continue;
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", a->name);
     }
@@ -211,15 +219,32 @@ static enum status put_rope(struct source *s) {
     return copy_real(s, "rope.freq_base", false, "rope_theta");
 }
 
+/* Layers without a router have an FFN. */
+static void put_dense_layers(struct source *s) {
+    json_t *dense = json_array();
+    json_int_t layers = json_integer_value(json_object_get(s->config, "num_hidden_layers"));
+    for (json_int_t l = 0; l < layers && l < LAYERS_MAX; l++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%" JSON_INTEGER_FORMAT ".ffn_gate_inp.weight", l);
+        if (!has_tensor(s, name))
+            json_array_append_new(dense, json_integer(l));
+    }
+    put(s, "mlp_only_layers", dense);
+}
+
 static enum status put_experts(struct source *s) {
     int64_t experts = 0;
+    bool normalised = true;
     TRY(get_int(s, "expert_count", false, &experts));
     if (!experts)
         return STATUS_OK;
     if (strcmp(s->architecture->name, "llama") == 0)
-        s->architecture = &architectures[ARCHITECTURES - 1];
+        s->architecture = &architectures[MIXTRAL];
+    else
+        put_dense_layers(s);
+    TRY(gguf_bool(s->gguf, key_of(s, "expert_weights_norm").text, false, &normalised));
     put(s, "num_experts", json_integer(experts));
-    put(s, "norm_topk_prob", json_true());
+    put(s, "norm_topk_prob", json_boolean(normalised));
     TRY(copy_int(s, "expert_feed_forward_length", false, "moe_intermediate_size"));
     return copy_int(s, "expert_used_count", true, "num_experts_per_tok");
 }
@@ -240,23 +265,114 @@ static enum status put_query_scalar(struct source *s, int64_t layers_of_largest)
     return STATUS_OK;
 }
 
+/* A window of 0 is none. */
+static enum status put_window(struct source *s) {
+    int64_t window = -1;
+    TRY(get_int(s, "attention.sliding_window", false, &window));
+    if (window >= 0)
+        put(s, "sliding_window", window ? json_integer(window) : json_null());
+    return STATUS_OK;
+}
+
+/* Which layers have the window: every but the n-th, or a list of booleans. */
+static enum status put_window_pattern(struct source *s) {
+    struct gguf_key key = key_of(s, "attention.sliding_window_pattern");
+    int64_t layers, period = 0;
+    struct gguf_array list = {0};
+    TRY(get_int(s, "block_count", true, &layers));
+    if (gguf_is_array(s->gguf, key.text))
+        TRY(gguf_array(s->gguf, key.text, GGUF_BOOLS, true, &list));
+    else
+        TRY(gguf_int(s->gguf, key.text, false, 1, INT32_MAX, &period));
+    if (!list.bytes && !period)
+        return STATUS_OK;
+    if (layers > LAYERS_MAX || (list.bytes && list.count != layers))
+        return status_fail(gguf_path(s->gguf, 0), key.text,
+                           "found %lld, expected %lld, one for each layer; convert the model again",
+                           (long long)list.count, (long long)layers);
+    json_t *types = json_array();
+    for (int64_t l = 0; l < layers; l++) {
+        bool slides = list.bytes ? gguf_array_int(&list, l) != 0 : (l + 1) % period != 0;
+        json_array_append_new(types, json_string(slides ? "sliding_attention" : "full_attention"));
+    }
+    put(s, "layer_types", types);
+    return STATUS_OK;
+}
+
+static enum status put_gemma_fields(struct source *s, int64_t layers_of_largest) {
+    TRY(put_query_scalar(s, layers_of_largest));
+    TRY(put_window(s));
+    TRY(put_window_pattern(s));
+    TRY(copy_real(s, "rope.freq_base_swa", false, "rope_local_base_freq"));
+    TRY(copy_real(s, "attn_logit_softcapping", false, "attn_logit_softcapping"));
+    return copy_real(s, "final_logit_softcapping", false, "final_logit_softcapping");
+}
+
+/* Biases that the family does not always have. */
+static void put_biases(struct source *s) {
+    unsigned always = family_find(s->architecture->model_type)->biases;
+    bool attention = has_tensor(s, "blk.0.attn_q.bias") || has_tensor(s, "blk.0.attn_qkv.bias");
+    if (attention && !(always & BIAS_QKV))
+        put(s, "attention_bias", json_true());
+    if (has_tensor(s, "blk.0.ffn_up.bias") && !(always & BIAS_FFN))
+        put(s, "mlp_bias", json_true());
+}
+
 static enum status put_own_fields(struct source *s) {
     const char *type = s->architecture->model_type;
-    if (strcmp(type, "gemma2") == 0 || strcmp(type, "gemma3_text") == 0) {
-        TRY(put_query_scalar(s, strcmp(type, "gemma2") == 0 ? 46 : 62));
-        TRY(copy_int(s, "attention.sliding_window", false, "sliding_window"));
-        TRY(copy_real(s, "attn_logit_softcapping", false, "attn_logit_softcapping"));
-        TRY(copy_real(s, "final_logit_softcapping", false, "final_logit_softcapping"));
-    } else if (strcmp(type, "phi3") == 0) {
-        TRY(copy_int(s, "attention.sliding_window", false, "sliding_window"));
-    } else if (strcmp(type, "granite") == 0) {
+    put_biases(s);
+    if (strcmp(type, "gemma2") == 0)
+        return put_gemma_fields(s, 46);
+    if (strcmp(type, "gemma3_text") == 0)
+        return put_gemma_fields(s, 62);
+    if (strcmp(s->architecture->name, "llama") == 0 || strcmp(type, "phi3") == 0)
+        TRY(put_window(s));
+    if (strcmp(type, "llama") == 0 && json_is_integer(json_object_get(s->config, "sliding_window")))
+        s->architecture = &architectures[MISTRAL]; /* which is refused with biases */
+    if (strcmp(type, "granite") == 0) {
         TRY(copy_real(s, "embedding_scale", false, "embedding_multiplier"));
         TRY(copy_real(s, "residual_scale", false, "residual_multiplier"));
         TRY(copy_real(s, "attention.scale", false, "attention_multiplier"));
         TRY(copy_real(s, "logit_scale", false, "logits_scaling"));
-    } else if (strcmp(type, "llama") == 0) {
-        put(s, "attention_bias", json_boolean(has_tensor(s, "blk.0.attn_q.bias")));
-        put(s, "mlp_bias", json_boolean(has_tensor(s, "blk.0.ffn_up.bias")));
+    }
+    return STATUS_OK;
+}
+
+/* What would change the arithmetic, and is not read for this family, must be as if it were not
+ * there: of value 0 or of the one that leaves all as it is. */
+static enum status check_unread(struct source *s) {
+    static const struct {
+        const char *name;
+        double neutral;
+    } keys[] = {
+        {"attention.scale", 0},
+        {"attention.clamp_kqv", 0},
+        {"logit_scale", 1},
+        {"residual_scale", 1},
+        {"embedding_scale", 1},
+        {"attn_logit_softcapping", 0},
+        {"final_logit_softcapping", 0},
+        {"attention.max_alibi_bias", 0},
+        {"attention.temperature_scale", 0},
+        {"expert_weights_scale", 1},
+        {"expert_shared_count", 0},
+        {"expert_gating_func", 1 /* softmax */},
+        {"expert_group_count", 1},
+        {"leading_dense_block_count", 0},
+        {"rope.scaling.attn_factor", 1},
+        {"nextn_predict_layers", 0},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        struct gguf_key key = key_of(s, keys[i].name);
+        double value = 0;
+        if (gguf_is_read(s->gguf, key.text))
+            continue;
+        TRY(gguf_real_in(s->gguf, key.text, false, -1e30, 1e30, &value));
+        if (value != 0 && value != keys[i].neutral)
+            return status_fail(gguf_path(s->gguf, 0), key.text,
+                               "found %g, expected %g or nothing: %s models are computed without "
+                               "it here; use a model that does without it",
+                               value, keys[i].neutral, s->architecture->name);
     }
     return STATUS_OK;
 }
@@ -264,14 +380,15 @@ static enum status put_own_fields(struct source *s) {
 static enum status translate(struct source *s) {
     bool layer_norm;
     TRY(find_architecture(s));
-    TRY(put_experts(s));
-    put(s, "model_type", json_string(s->architecture->model_type));
     TRY(put_sizes(s));
+    TRY(put_experts(s));
     layer_norm = strcmp(s->architecture->model_type, "phi") == 0;
     TRY(layer_norm ? copy_real(s, "attention.layer_norm_epsilon", true, "layer_norm_eps")
                    : copy_real(s, "attention.layer_norm_rms_epsilon", true, "rms_norm_eps"));
     TRY(put_rope(s));
-    return put_own_fields(s);
+    TRY(put_own_fields(s));
+    put(s, "model_type", json_string(s->architecture->model_type));
+    return check_unread(s);
 }
 
 enum status gguf_config(struct gguf *gguf, json_t **config) {

@@ -37,9 +37,14 @@ static const struct tensor_names names_of_gguf = {
 struct tensor_names gguf_names(const struct shape *shape) {
     struct tensor_names names = names_of_gguf;
     names.pairs_adjacent = gguf_pairs_adjacent(shape->family);
-    if (strcmp(shape->family, "phi3") == 0) {
+    if (shape->fused_qkv)
         names.of[TENSOR_Q] = names.of[TENSOR_K] = names.of[TENSOR_V] = LAYER "attn_qkv";
+    if (strcmp(shape->family, "phi3") == 0)
         names.of[TENSOR_GATE] = names.of[TENSOR_UP];
+    if (shape->experts_apart) { /* as the first files of Mixtral have them */
+        names.of[TENSOR_EXPERT_GATE] = LAYER "ffn_gate.*";
+        names.of[TENSOR_EXPERT_UP] = LAYER "ffn_up.*";
+        names.of[TENSOR_EXPERT_DOWN] = LAYER "ffn_down.*";
     }
     return names;
 }

@@ -325,6 +325,8 @@ static enum status read_gguf(const char *path, struct shape *shape) {
         status = read_root(gguf_path(gguf, 0), config, shape, NULL);
     if (status == STATUS_OK) {
         shape->is_gguf = true;
+        shape->fused_qkv = gguf_tensor_find(gguf, "blk.0.attn_qkv.weight") != NULL;
+        shape->experts_apart = gguf_tensor_find(gguf, "blk.0.ffn_gate.0.weight") != NULL;
         note_stored(gguf, shape);
     }
     json_decref(config);

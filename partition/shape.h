@@ -114,6 +114,9 @@ struct shape {
     uint8_t layer_flags[LAYERS_MAX]; /* enum layer_flag, by layer */
 
     bool is_gguf; /* read from a GGUF file */
+    /* How that lays out what has two forms in such files: q, k and v in one tensor, and each expert
+     * in one of its own. */
+    bool fused_qkv, experts_apart;
     /* Its tensors in blocks by the file's number of their type (gguf_format), 0 for those without:
      * those outside the layers, then of each layer, by enum tensor_role. */
     uint8_t stored[LAYERS_MAX + 1][SHAPE_ROLES];

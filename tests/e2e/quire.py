@@ -170,6 +170,17 @@ def read_safetensors(path):
     return arrays
 
 
+def write_safetensors(path, arrays):
+    """F32 arrays by name."""
+    header, at = {}, 0
+    for name, values in arrays.items():
+        header[name] = {"dtype": "F32", "shape": list(values.shape),
+                        "data_offsets": [at, at + values.nbytes]}
+        at += values.nbytes
+    pathlib.Path(path).write_bytes(pack_safetensors(
+        header, b"".join(values.tobytes() for values in arrays.values())))
+
+
 def pack_safetensors(header, body):
     """The bytes of a safetensors file with this header, right or wrong."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
