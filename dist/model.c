@@ -73,6 +73,11 @@ static enum status mark_met(void *context, const struct tensor_place *place) {
     return STATUS_OK;
 }
 
+/* Tensors of GGUF files that the shape was read from. */
+static bool holds_rope_factors(const struct shape *shape, const char *name) {
+    return shape->is_gguf && shape->rope.type == ROPE_LONGROPE && strncmp(name, "rope_f", 6) == 0;
+}
+
 enum status model_list_unused(const struct weights *weights, const struct shape *shape,
                               void (*put)(void *context, const char *name), void *context) {
     int64_t count = weights_count(weights);
@@ -81,7 +86,7 @@ enum status model_list_unused(const struct weights *weights, const struct shape 
         return status_no_memory("tensors", (long long)count);
     enum status status = each_tensor(shape, &met, mark_met);
     for (int64_t i = 0; status == STATUS_OK && i < count; i++)
-        if (!met.flags[i])
+        if (!met.flags[i] && !holds_rope_factors(shape, weights_name(weights, i)))
             put(context, weights_name(weights, i));
     free(met.flags);
     return status;

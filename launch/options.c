@@ -31,7 +31,8 @@
 /* The same name always fills the same field; where its help differs by command it has two rows. */
 const struct option option_rows[] = {
     {"-m", "MODEL_DIR", ALL, NULL,
-     "Model directory as Hugging Face publishes them: config.json, *.safetensors, tokenizer.json "
+     "Model: a GGUF file (of a split model any of its files), or a directory as Hugging Face "
+     "publishes them: config.json, *.safetensors, tokenizer.json "
      "or tokenizer.model.",
      SECTION_INPUT, false, take_text, PLACE(model), 0, 0},
     {"-m", "PATH", TOKENIZE, NULL,

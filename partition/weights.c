@@ -30,8 +30,8 @@ struct weights {
     struct entry *entries; /* owned; by name, ascending */
     int64_t entry_count;
     int64_t random_hidden; /* of a model without files; 0: there are files */
-    struct gguf *gguf;    /* owned; NULL: safetensors */
-    struct tensor *views; /* owned: its tensors as those of safetensors are, stacks as matrices */
+    struct gguf *gguf;     /* owned; NULL: safetensors */
+    struct tensor *views;  /* owned: its tensors as those of safetensors are, stacks as matrices */
 };
 
 static int compare_names(const void *a, const void *b) {
@@ -276,8 +276,8 @@ static enum status refuse_missing(const struct weights *weights, const char *nam
     return status_fail(
         weights->path, name,
         "found nothing, expected a tensor%s; the model is not complete or not of the "
-        "family that config.json names",
-        expected);
+        "family that %s names",
+        expected, weights->gguf ? "its metadata" : "config.json");
 }
 
 /* Types in blocks that the kernels read. */
@@ -314,9 +314,10 @@ enum status weights_check(const struct weights *weights, const char *name, int64
     if (tensor->dims != dims || memcmp(tensor->shape, sizes, (size_t)dims * sizeof *sizes) != 0)
         return status_fail(
             entry->file->path, name,
-            "found shape %s, expected %s by config.json; use config.json and weights "
-            "of the same model",
-            shape_text(tensor->shape, tensor->dims).text, expected.text);
+            "found shape %s, expected %s by %s; use %s and weights of the same model",
+            shape_text(tensor->shape, tensor->dims).text, expected.text,
+            weights->gguf ? "its metadata" : "config.json",
+            weights->gguf ? "metadata" : "config.json");
     return STATUS_OK;
 }
 
