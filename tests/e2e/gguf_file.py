@@ -55,7 +55,8 @@ def write(path, metadata, tensors, version=3):
     with open(path, "wb") as file:
         file.write(head + b"\0" * (-len(head) % ALIGNMENT))
         for _, _, data in tensors.values():
-            file.write(data + b"\0" * (-len(data) % ALIGNMENT))
+            file.write(data)
+            file.write(b"\0" * (-len(data) % ALIGNMENT))
     return path
 
 
