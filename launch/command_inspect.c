@@ -345,7 +345,7 @@ static enum status show(struct inspection *in) {
     if (report_owns_stdout(&in->report))
         return STATUS_OK;
     print_model(in);
-    inspect_print_unused(in->unused);
+    inspect_print_unused(&in->session.shape, in->unused);
     TRY(print_limits(in));
     return print_ranks(in);
 }

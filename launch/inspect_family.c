@@ -258,8 +258,8 @@ static void print_names(const char *what, const json_t *names) {
     printf("%s\n", count ? "" : "none");
 }
 
-void inspect_print_unused(const json_t *unused) {
+void inspect_print_unused(const struct shape *shape, const json_t *unused) {
     printf("\nNot used\n");
     print_names("tensors", json_object_get(unused, "tensors"));
-    print_names("config.json", json_object_get(unused, "config"));
+    print_names(shape->is_gguf ? "metadata" : "config.json", json_object_get(unused, "config"));
 }

@@ -13,10 +13,10 @@ void inspect_print_family(const struct shape *shape);
 /* The same as fields of the JSON object `model`. */
 void inspect_put_family(const struct shape *shape, json_t *model);
 
-/* Tensors of the files and fields of DIR/config.json that are not used: {"tensors": [names],
- * "config": [names]}, owned by the caller. */
+/* Tensors of the files and fields of DIR/config.json (a GGUF's metadata) that are not used:
+ * {"tensors": [names], "config": [names]}, owned by the caller. */
 enum status inspect_unused(const char *dir, const struct weights *weights,
                            const struct shape *shape, json_t **unused);
-void inspect_print_unused(const json_t *unused);
+void inspect_print_unused(const struct shape *shape, const json_t *unused);
 
 #endif
