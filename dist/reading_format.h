@@ -103,6 +103,9 @@ void reading_header_walk(const struct reading_header *header,
                                        const int64_t *number),
                          void *context);
 
+/* XXH3 of all attributes as text, which a commit record carries. */
+uint64_t reading_header_hash(const struct reading_header *header);
+
 /* A slot's bytes for a commit. */
 void reading_commit_encode(const struct reading_header *header, const struct reading_commit *commit,
                            unsigned char slot[READING_SLOT_BYTES]);
