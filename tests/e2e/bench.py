@@ -65,7 +65,8 @@ class Bench(quire.Case):
     def test_part_of_peak_is_consistent(self):
         """of_peak follows from the rate and the peak beside it, by the model's own sizes."""
         report = bench("-m", quire.DEMO, "--prefill", 256, "--decode-depth", 64, "--method", "plain",
-                       "--generate", 8, "--runs", 1, "--compute", "f32", "--kv", "f32")
+                       "--generate", 8, "--runs", 1, "--compute", "f32", "--kv", "f32",
+                       "--machine")
         model = report["understood"]["model"]
         width, kv = (model[n] * model["head_dim"] for n in ("heads", "kv_heads"))
         hidden, layers, table = model["hidden"], model["layers"], model["hidden"] * model["vocab"]
