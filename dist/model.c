@@ -165,15 +165,26 @@ static struct target target_table(struct model *m, enum tensor_role role, bool b
     }
 }
 
-/* Types in blocks by the number that GGUF files give them, and those blocks as held (quant.h). */
+/* Types in blocks by the number that GGUF files give them. */
 static const enum matrix_type stored_types[UINT8_MAX + 1] = {
     [2] = MATRIX_Q4_0, [3] = MATRIX_Q4_1,  [6] = MATRIX_Q5_0,  [7] = MATRIX_Q5_1,
     [8] = MATRIX_Q8_0, [12] = MATRIX_Q4_K, [13] = MATRIX_Q5_K, [14] = MATRIX_Q6_K,
 };
-static const struct weight_block stored_blocks[UINT8_MAX + 1] = {
-    [2] = {32, 18}, [3] = {32, 20},    [6] = {32, 22},    [7] = {32, 24},
-    [8] = {32, 34}, [12] = {256, 148}, [13] = {256, 180}, [14] = {256, 210},
-};
+
+/* A type's blocks as they are held; length 0 without. */
+static struct weight_block block_of(enum matrix_type type) {
+    const struct quant_type *quant = quant_type(type);
+    return quant ? (struct weight_block){quant->block, quant->tile_bytes / QUANT_ROWS}
+                 : (struct weight_block){0, 0};
+}
+
+/* The blocks of stored_types. */
+static const struct weight_block *stored_blocks(void) {
+    static struct weight_block blocks[UINT8_MAX + 1];
+    for (int number = 0; number <= UINT8_MAX; number++)
+        blocks[number] = block_of(stored_types[number]);
+    return blocks;
+}
 
 /* What a matrix is held in: the blocks of the file, those quantised to, or one type. */
 enum matrix_type model_held(enum compute compute, enum weights_type weights,
@@ -296,13 +307,11 @@ static int64_t expert_layers(const struct model *m) {
 }
 
 struct weight_format model_format(enum compute compute, enum weights_type weights) {
-    const struct quant_type *quant = quant_type(weights_matrix(weights, compute));
     struct weight_format format = {.plain_bytes = compute == COMPUTE_BF16 ? 2 : 4,
+                                   .block = block_of(weights_matrix(weights, compute)),
                                    .row_group = QUANT_ROWS};
-    if (quant)
-        format.block = (struct weight_block){quant->block, quant->tile_bytes / QUANT_ROWS};
-    else
-        format.stored = stored_blocks;
+    if (!format.block.length)
+        format.stored = stored_blocks();
     return format;
 }
 
