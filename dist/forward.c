@@ -1,6 +1,8 @@
 /* Legend: T tokens of the chunk, D hidden, h own query heads, d head_dim, r own rows of k and v, f
- * own FFN columns. The residual stream `hidden` [T, D] is replicated in the stage; every rank adds
- * the partial sums of its own heads and columns. */
+ * own FFN columns. Every rank makes the partial sums of its own heads and columns. The residual
+ * stream `hidden` [T, D] is replicated in the stage, unless its ranks have memory in common
+ * (commons.h): then `hidden` and `normed` are there once for all, each rank sums, adds and norms
+ * its share of the rows, and they meet before and after (arXiv 2205.05198, section 4.2.2). */
 #include "dist/forward.h"
 
 #include "dist/apply.h"
@@ -23,6 +25,12 @@ struct half {
     enum site site; /* SITE_ATTN_OUT or SITE_MLP_OUT, */
     int64_t layer;  /* of this layer of the stage */
 };
+
+/* The rows of the residual stream that this rank keeps up, of those given. */
+static struct range kept_rows(const struct sequence *s, struct range rows) {
+    const struct axis *stage = &s->model->dist->stage;
+    return commons_exist(&s->commons) ? range_subpart(rows, stage->size, stage->rank) : rows;
+}
 
 /* Hands this rank's share of the rows of a replicated activation [T, D] to the probe. */
 static void probe_replicated(const struct sequence *s, enum site site, int64_t layer,
@@ -60,12 +68,13 @@ static void add_output(struct sequence *s, const struct half *half) {
     bool attention = half->site == SITE_ATTN_OUT;
     const struct norm *post = attention ? &l->attention_post_norm : &l->ffn_post_norm;
     const float *bias = attention ? l->o.bias : l->ffn.down.bias;
-    int64_t first = half->rows.first * shape->hidden, n = half->rows.count * shape->hidden;
+    struct range kept = kept_rows(s, half->rows);
+    int64_t first = kept.first * shape->hidden, n = kept.count * shape->hidden;
     float *hidden = s->work.hidden + first, *partial = s->work.partial + first;
     if (bias)
-        add_to_rows(partial, bias, half->rows.count, shape->hidden);
+        add_to_rows(partial, bias, kept.count, shape->hidden);
     if (post->weight)
-        norm_apply(shape, post, partial, half->rows.count, partial);
+        norm_apply(shape, post, partial, kept.count, partial);
     probe_replicated(s, half->site, half->layer, s->work.partial, half->rows);
     if (shape->residual_multiplier != 0)
         add_scaled_to(hidden, partial, (float)shape->residual_multiplier, n);
@@ -82,23 +91,34 @@ static void sum_end(struct sequence *s, struct half *half) {
     add_output(s, half);
 }
 
+/* Sums work.partial [T, D] over the stage, of the rows that this rank keeps up. */
+static void sum_whole(struct sequence *s, int64_t T) {
+    int64_t D = s->model->shape.hidden;
+    struct range kept = kept_rows(s, (struct range){0, T});
+    if (commons_exist(&s->commons)) {
+        commons_meet(&s->commons);
+        commons_sum(&s->commons, kept.first * D, kept.count * D);
+    } else {
+        reduction_run(&s->sums[0], s->work.partial, T * D);
+    }
+}
+
 /* Starts the sum of a block's partial results over the stage; what this rank puts in is checked
  * first. With the whole chunk there is nothing to compute meanwhile. */
 static void sum_begin(struct sequence *s, enum site site, int64_t layer, struct half *half) {
     const struct share *own = &s->model->share;
     int64_t D = s->model->shape.hidden, n = half->rows.count * D, whole = own->layers.first + layer;
     float *partial = s->work.partial + half->rows.first * D;
-    struct reduction *sum = &s->sums[half->index];
     if (!all_finite(partial, n))
         sequence_mark_fault(s, site == SITE_ATTN_OUT ? step_attention(whole) : step_ffn(whole));
     half->site = site;
     half->layer = layer;
-    half->under_way = true;
     if (half->alone) {
-        reduction_run(sum, partial, n);
-        sum_end(s, half);
+        sum_whole(s, half->rows.count);
+        add_output(s, half);
     } else {
-        reduction_begin(sum, partial, n);
+        reduction_begin(&s->sums[half->index], partial, n);
+        half->under_way = true;
     }
 }
 
@@ -106,28 +126,39 @@ static void sum_begin(struct sequence *s, enum site site, int64_t layer, struct 
 static void embed(struct sequence *s, const int32_t *tokens, int64_t T) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden;
+    struct range kept = kept_rows(s, (struct range){0, T});
+    float *hidden = s->work.hidden + kept.first * D;
     for (int64_t t = 0; t < T; t++) {
-        float *row = s->work.hidden + t * D;
+        float *row = s->work.partial + t * D;
         if (range_has(m->share.vocab, tokens[t]))
             matrix_row(&m->embedding, tokens[t] - m->share.vocab.first, row);
         else
             memset(row, 0, (size_t)D * sizeof *row);
     }
-    if (!all_finite(s->work.hidden, T * D))
+    if (!all_finite(s->work.partial, T * D))
         sequence_mark_fault(s, STEP_EMBEDDING);
-    reduction_run(&s->sums[0], s->work.hidden, T * D);
+    sum_whole(s, T);
+    memcpy(hidden, s->work.partial + kept.first * D, (size_t)(kept.count * D) * sizeof *hidden);
     if (m->shape.embedding_multiplier != 0)
-        scale_by(s->work.hidden, (float)m->shape.embedding_multiplier, T * D);
+        scale_by(hidden, (float)m->shape.embedding_multiplier, kept.count * D);
 }
 
 /* What attention and FFN read: the norm of the residual stream, or the stream itself where the
  * norms stand behind them. */
 static const float *block_input(struct sequence *s, const struct norm *norm, struct range rows) {
-    int64_t first = rows.first * s->model->shape.hidden;
-    if (!norm->weight)
-        return s->work.hidden + first;
-    norm_apply(&s->model->shape, norm, s->work.hidden + first, rows.count, s->work.normed + first);
-    return s->work.normed + first;
+    int64_t D = s->model->shape.hidden;
+    struct range kept = kept_rows(s, rows);
+    if (norm->weight)
+        norm_apply(&s->model->shape, norm, s->work.hidden + kept.first * D, kept.count,
+                   s->work.normed + kept.first * D);
+    commons_meet(&s->commons);
+    return (norm->weight ? s->work.normed : s->work.hidden) + rows.first * D;
+}
+
+/* What the block before has read, once the ranks have met behind its sum. */
+static const float *same_input(struct sequence *s, struct range rows) {
+    commons_meet(&s->commons);
+    return s->work.normed + rows.first * s->model->shape.hidden;
 }
 
 /* h = norm(x); q, k, v = h W; x += W_o softmax(q k / sqrt(d)) v, in two zones (arXiv 2401.01325,
@@ -168,7 +199,7 @@ static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
 
     sum_end(s, half);
     const float *h =
-        s->model->shape.parallel ? s->work.normed + first : block_input(s, &l->ffn_norm, rows);
+        s->model->shape.parallel ? same_input(s, rows) : block_input(s, &l->ffn_norm, rows);
     if (l->experts)
         experts_columns(s, layer, h, rows.count, s->work.partial + first);
     else
@@ -176,21 +207,28 @@ static void ffn_block(struct sequence *s, int64_t layer, struct half *half) {
     sum_begin(s, SITE_MLP_OUT, layer, half);
 }
 
-/* Takes the residual stream from the stage before, or makes it from the ids. */
+/* Takes the residual stream from the stage before, once nobody reads the last chunk's any more, or
+ * makes it from the ids. */
 static void stage_enter(struct sequence *s, const int32_t *tokens, int64_t T) {
-    if (s->model->share.embeds)
+    if (s->model->share.embeds) {
         embed(s, tokens, T);
-    else
-        pp_receive(s->model->dist, s->work.hidden, T * s->model->shape.hidden);
+        return;
+    }
+    int64_t D = s->model->shape.hidden;
+    struct range kept = kept_rows(s, (struct range){0, T});
+    commons_meet(&s->commons);
+    pp_receive(s->model->dist, s->work.hidden + kept.first * D, kept.count * D);
 }
 
 /* Sends it on while this stage goes to the next chunk. */
 static void stage_leave(struct sequence *s, int64_t T) {
     if (s->model->share.predicts)
         return;
-    int64_t n = T * s->model->shape.hidden;
+    int64_t D = s->model->shape.hidden;
+    struct range kept = kept_rows(s, (struct range){0, T});
+    int64_t n = kept.count * D;
     pp_send_end(s->model->dist, &s->passing);
-    memcpy(s->work.passing, s->work.hidden, (size_t)n * sizeof(float));
+    memcpy(s->work.passing, s->work.hidden + kept.first * D, (size_t)n * sizeof(float));
     pp_send_begin(s->model->dist, s->work.passing, n, &s->passing);
 }
 
@@ -232,6 +270,7 @@ void forward_chunk(struct sequence *s, const int32_t *tokens, int64_t T) {
     }
     for (int i = 0; i < count; i++)
         sum_end(s, &halves[i]);
+    commons_meet(&s->commons);
     pulse_stop();
     stage_leave(s, T);
     s->tokens += s->batch ? 0 : T;

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void head_logits(struct sequence *s, int64_t first, int64_t rows) {
+/* Logits of hidden states [rows, D]. Their norm goes to the front of work.partial, the one array of
+ * [T, D] that is this rank's alone; the states may stand in it as well. */
+static void logits_of(struct sequence *s, const float *hidden, int64_t rows) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden, v = m->share.vocab.count;
     enum time_part before = times_enter(&m->dist->times, TIME_HEAD);
-    norm_apply(&m->shape, &m->final_norm, s->work.hidden + first * D, rows, s->work.normed);
-    struct gemm_input normed = gemm_prepare(&s->work.products, rows, D, s->work.normed);
+    norm_apply(&m->shape, &m->final_norm, hidden, rows, s->work.partial);
+    struct gemm_input normed = gemm_prepare(&s->work.products, rows, D, s->work.partial);
     gemm_xwt(&normed, &m->head.weight, s->work.logits);
     if (m->head.bias)
         add_to_rows(s->work.logits, m->head.bias, rows, v);
@@ -22,6 +24,10 @@ void head_logits(struct sequence *s, int64_t first, int64_t rows) {
     if (m->shape.logit_cap != 0)
         soft_cap(s->work.logits, (float)m->shape.logit_cap, rows * v);
     times_enter(&m->dist->times, before);
+}
+
+void head_logits(struct sequence *s, int64_t first, int64_t rows) {
+    logits_of(s, s->work.hidden + first * s->model->shape.hidden, rows);
 }
 
 void head_probe(struct sequence *s) {
@@ -264,19 +270,24 @@ static void stage_choose(struct decision *d, int64_t logprobs, struct choice *ch
     }
 }
 
-/* Brings the rows' hidden states to the front, in their order. */
-static void collect_rows(struct sequence *s, const int64_t *rows, int64_t count) {
+/* The rows' hidden states side by side, in work.partial; those of a single row are where they are.
+ */
+static const float *collect_rows(struct sequence *s, const int64_t *rows, int64_t count) {
     int64_t D = s->model->shape.hidden;
+    if (count == 1)
+        return s->work.hidden + rows[0] * D;
     for (int64_t i = 0; i < count; i++)
-        memmove(s->work.hidden + i * D, s->work.hidden + rows[i] * D,
-                (size_t)D * sizeof *s->work.hidden);
+        memcpy(s->work.partial + i * D, s->work.hidden + rows[i] * D,
+               (size_t)D * sizeof *s->work.partial);
+    return s->work.partial;
 }
 
-/* The last stage's part, for rows [first, first + count) of the hidden states. */
-static void choose_rows(struct sequence *s, int64_t first, const int64_t *positions, int64_t count,
-                        const struct sample_options *options, int64_t logprobs,
+/* The last stage's part. */
+static void choose_rows(struct sequence *s, const int64_t *rows, const int64_t *positions,
+                        int64_t count, const struct sample_options *options, int64_t logprobs,
                         struct choice *choices) {
     struct dist *dist = s->model->dist;
+    const float *hidden = collect_rows(s, rows, count);
     struct decision d = {.s = s,
                          .options = options,
                          .unrestricted =
@@ -289,7 +300,7 @@ static void choose_rows(struct sequence *s, int64_t first, const int64_t *positi
     for (int64_t i = 0; i < count; i++) {
         int64_t in_block = i % HEAD_ROWS, rest = count - i;
         if (in_block == 0)
-            head_logits(s, first + i, rest < HEAD_ROWS ? rest : HEAD_ROWS);
+            logits_of(s, hidden + i * s->model->shape.hidden, rest < HEAD_ROWS ? rest : HEAD_ROWS);
         d.logits = s->work.logits + in_block * s->model->share.vocab.count;
         d.position = positions[i];
         stage_choose(&d, logprobs, &choices[i]);
@@ -304,11 +315,8 @@ enum status head_choose_rows(struct sequence *s, const int64_t *rows, const int6
     struct dist *dist = s->model->dist;
     enum time_part before = times_enter(&dist->times, TIME_HEAD);
     memset(choices, 0, (size_t)count * sizeof *choices);
-    if (s->model->share.predicts) {
-        if (count > 1)
-            collect_rows(s, rows, count);
-        choose_rows(s, count == 1 ? rows[0] : 0, positions, count, options, logprobs, choices);
-    }
+    if (s->model->share.predicts)
+        choose_rows(s, rows, positions, count, options, logprobs, choices);
     /* Stages before the last have nothing to do until it has decided. */
     times_enter(&dist->times, s->model->share.predicts ? TIME_COMMUNICATION : TIME_WAITING);
     MPI_Bcast(choices, (int)((size_t)count * sizeof *choices), MPI_BYTE, dist_decider(dist),

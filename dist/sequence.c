@@ -12,9 +12,13 @@ struct carver {
 };
 
 /* Each array starts on a cache line. */
+static int64_t whole_lines(int64_t floats) {
+    return (floats + 15) / 16 * 16;
+}
+
 static float *carve(struct carver *c, int64_t floats) {
     float *at = c->base ? c->base + c->used : NULL;
-    c->used += (floats + 15) / 16 * 16;
+    c->used += whole_lines(floats);
     return at;
 }
 
@@ -48,6 +52,12 @@ static void carve_experts(struct workspace *w, struct carver *c, const struct mo
     w->expert_out = carve(c, T * D);
 }
 
+/* Floats of the residual stream, of its norm and of what is added to it. */
+static int64_t stream_floats(const struct model *m, const struct sequence_options *o) {
+    return whole_lines(o->chunk * m->shape.hidden);
+}
+
+/* All but these three. */
 static void workspace_carve(struct workspace *w, struct carver *c, const struct model *m,
                             const struct sequence_options *o) {
     const struct shape *shape = &m->shape;
@@ -58,9 +68,6 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
     int64_t partial = d + 2 * (int64_t)sizeof(float) / wire_bytes(o->wire);
     int R = m->dist->stage.size;
     bool far = o->scheme.rule == ZONE_GROUPED;
-    w->hidden = carve(c, T * D);
-    w->normed = carve(c, T * D);
-    w->partial = carve(c, T * D);
     w->passing = carve(c, own->predicts ? 0 : T * D);
     w->q_own = carve(c, T * own_q);
     w->q_near = carve(c, T * group_q);
@@ -90,17 +97,29 @@ static void workspace_carve(struct workspace *w, struct carver *c, const struct 
 }
 
 static enum status workspace_open(struct workspace *w, const struct model *m,
-                                  const struct sequence_options *o) {
+                                  const struct sequence_options *o, const struct commons *commons) {
+    bool common = commons_exist(commons);
+    int64_t n = stream_floats(m, o);
     struct carver c = {NULL, 0};
     workspace_carve(w, &c, m, o);
-    c.base = aligned_alloc(64, (size_t)c.used * sizeof(float) + 64);
+    w->bytes = (c.used + 3 * n) * (int64_t)sizeof(float);
+    c.base = aligned_alloc(64, (size_t)(c.used + (common ? 0 : 3 * n)) * sizeof(float) + 64);
     if (!c.base)
-        return status_no_memory("activations", c.used * 4);
+        return status_no_memory("activations", w->bytes);
     w->data = c.base;
-    w->bytes = c.used * (int64_t)sizeof(float);
     c.used = 0;
     workspace_carve(w, &c, m, o);
+    w->hidden = common ? commons->shared : carve(&c, n);
+    w->normed = common ? commons->shared + n : carve(&c, n);
+    w->partial = common ? commons->parts[m->dist->stage.rank] : carve(&c, n);
     return STATUS_OK;
+}
+
+/* Halves are read for the sake of messages, and sums are rounded for them. */
+static void open_commons(struct sequence *s) {
+    int64_t n = stream_floats(s->model, &s->options);
+    if (!s->options.overlap && s->options.wire == WIRE_F32)
+        commons_open(s->model->dist, 2 * n, n, &s->commons);
 }
 
 /* Tokens of a chunk as the buffers are made for it. */
@@ -160,7 +179,7 @@ static enum status open_local(struct sequence *s) {
     int64_t heads = m->share.kv_heads.count, T = s->options.chunk;
     TRY(cache_open(&m->shape, &m->share, m->dist->mesh, m->dist->place.sp, &plan, s->options.kv,
                    &s->cache));
-    TRY(workspace_open(&s->work, m, &s->options));
+    TRY(workspace_open(&s->work, m, &s->options, &s->commons));
     TRY(open_sums(s));
     s->tasks = calloc((size_t)heads + 1, sizeof *s->tasks);
     s->positions = calloc((size_t)(T * (shape_group(&m->shape) + 1)), sizeof *s->positions);
@@ -180,6 +199,7 @@ enum status sequence_open(struct model *model, const struct sequence_options *op
     sequence->options.chunk = chunk_fit(options);
     sequence->passing = MPI_REQUEST_NULL;
     sequence_reset(sequence);
+    open_commons(sequence);
     return status_agree(model->dist->world.comm, open_local(sequence));
 }
 
@@ -189,6 +209,7 @@ void sequence_close(struct sequence *sequence) {
     reduction_close(&sequence->sums[0]);
     reduction_close(&sequence->sums[1]);
     cache_close(&sequence->cache);
+    commons_close(&sequence->commons);
     free(sequence->work.data);
     free(sequence->tasks);
     free(sequence->positions);

@@ -4,6 +4,7 @@
 #define QUIRE_DIST_SEQUENCE_H
 
 #include "dist/cache.h"
+#include "dist/commons.h"
 #include "dist/model.h"
 #include "dist/probe.h"
 #include "dist/reduction.h"
@@ -41,9 +42,9 @@ struct route {
 struct workspace {
     float *data;         /* owned: all of the below */
     int64_t bytes;       /* of it */
-    float *hidden;       /* [T, D] residual stream, replicated in the stage */
-    float *normed;       /* [T, D] */
-    float *partial;      /* [T, D] this rank's sum before the all-reduce */
+    float *hidden;       /* [T, D] residual stream, replicated in the stage or once for all */
+    float *normed;       /* [T, D] as hidden */
+    float *partial;      /* [T, D] this rank's sum before that over the stage */
     float *passing;      /* [T, D] residual stream on its way to the next stage */
     float *q_own;        /* [T, h*d] */
     float *q_near;       /* [k][T * g/k][d] rotated and scaled, as the attention kernel reads it */
@@ -91,6 +92,8 @@ struct sequence {
     struct model *model; /* borrowed */
     struct sequence_options options;
     struct cache cache;
+    struct commons commons; /* of hidden, normed and each rank's partial; nothing where sums travel
+                             * in two halves or in bf16 */
     struct workspace work;
     struct attention_task *tasks; /* owned, one per KV head of the group */
     double *frequencies;          /* owned, [2][pairs] radians per position: rope, rope_local */
@@ -98,7 +101,8 @@ struct sequence {
     int64_t *positions;           /* owned, [T * g/k] positions of attention rows; then [T] */
     int64_t tokens;               /* tokens read so far */
     int64_t chunk_rows;           /* tokens of the last chunk: rows of work.hidden */
-    struct reduction sums[2];     /* of the halves of a chunk, or of the whole (the first) */
+    struct reduction sums[2];     /* of the halves of a chunk, or of the whole (the first), where
+                                   * nothing is in common */
     MPI_Request passing;          /* send of work.passing under way, or MPI_REQUEST_NULL */
     int64_t fault_step;           /* first step here that gave a value not finite, see below */
     const struct probe *probe;    /* borrowed, may be NULL */
@@ -127,13 +131,14 @@ static inline int64_t rotary_count(const struct shape *shape) {
 /* Memory that one sequence needs, as plan.h counts it. */
 struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads);
 
-/* Collective(world): ranks agree on the outcome. sequence_close frees a half-opened one too. */
+/* Collective(world): ranks agree on the outcome. */
 enum status sequence_open(struct model *model, const struct sequence_options *options,
                           struct sequence *sequence);
+/* Frees a half-opened one too, or one that was never opened (all zero). Collective(stage). */
 void sequence_close(struct sequence *sequence);
 
-/* Bytes of the cache, the workspace and the positions on this rank: what the plan calls kv and
- * activations. */
+/* Bytes of the cache, the workspace and the positions on this rank, as if nothing were in common:
+ * what the plan calls kv and activations. */
 int64_t sequence_bytes(const struct sequence *sequence);
 
 /* Forgets the text; memory stays. Local, on every rank. */

@@ -102,24 +102,28 @@ END_TEST
 
 #define LONG 150
 
-/* Losses of LONG tokens, read in one chunk. */
-static void read_losses(struct opened *o, bool halves, const int32_t *ids, float *losses) {
+/* Losses of LONG tokens in one chunk: with memory in common, by messages, in halves. */
+enum way { IN_COMMON, BY_MESSAGES, IN_HALVES, WAYS };
+
+static void read_losses(struct opened *o, enum way way, const int32_t *ids, float *losses) {
     struct sequence s;
     struct sequence_options options = test_sequence(test_scheme(3, 10), LONG, LONG);
-    options.overlap = halves;
+    options.overlap = way == IN_HALVES;
+    o->dist.spread = way == BY_MESSAGES;
     ck_assert_int_eq(sequence_open(&o->model, &options, &s), STATUS_OK);
+    ck_assert_int_eq(commons_exist(&s.commons), way == IN_COMMON && o->dist.stage.size > 1);
     forward_chunk(&s, ids, LONG);
     head_losses(&s, ids + 1, LONG - 1, losses);
     ck_assert_int_eq(sequence_check(&s), STATUS_OK);
     sequence_close(&s);
 }
 
-/* A chunk read in two halves, the sums of one under way while the other computes, gives what it
- * gives read whole, whatever stands around attention and FFN. */
-START_TEST(halves) {
+/* However sums go over the stage, also those of one half while the other computes, the losses are
+ * the same, whatever stands around attention and FFN. */
+START_TEST(ways_to_sum) {
     char dir[4096];
     int32_t ids[LONG];
-    float whole[LONG], two[LONG];
+    float losses[WAYS][LONG];
     struct shape shape;
     snprintf(dir, sizeof dir, "%s/tests/golden/%s", QUIRE_SOURCE_DIR, own[_i]);
     ck_assert_int_eq(shape_read(dir, &shape), STATUS_OK);
@@ -128,13 +132,15 @@ START_TEST(halves) {
     for (struct mesh mesh = {0}; mesh_next(ranks, shape.layers, &mesh);) {
         struct opened o;
         opened_open(MPI_COMM_WORLD, dir, mesh, &o);
-        read_losses(&o, false, ids, whole);
-        read_losses(&o, true, ids, two);
-        double off =
-            o.dist.world.rank == dist_decider(&o.dist) ? distance(two, whole, LONG - 1) : 0;
-        MPI_Bcast(&off, 1, MPI_DOUBLE, dist_decider(&o.dist), MPI_COMM_WORLD);
-        ck_assert_msg(off <= TOLERANCE, "%s, pp=%d,tp=%d,sp=%d: off by %g", own[_i], (int)mesh.pp,
-                      (int)mesh.tp, (int)mesh.sp, off);
+        for (enum way way = 0; way < WAYS; way++) {
+            read_losses(&o, way, ids, losses[way]);
+            double off = o.dist.world.rank == dist_decider(&o.dist)
+                             ? distance(losses[way], losses[0], LONG - 1)
+                             : 0;
+            MPI_Bcast(&off, 1, MPI_DOUBLE, dist_decider(&o.dist), MPI_COMM_WORLD);
+            ck_assert_msg(off <= TOLERANCE, "%s, pp=%d,tp=%d,sp=%d, way %d: off by %g", own[_i],
+                          (int)mesh.pp, (int)mesh.tp, (int)mesh.sp, way, off);
+        }
         opened_close(&o);
     }
 }
@@ -284,7 +290,7 @@ static Suite *golden_suite(void) {
     Suite *suite = suite_create("golden logits");
     TCase *tests = tcase_create("golden");
     tcase_add_loop_test(tests, own_directories, 0, OWN);
-    tcase_add_loop_test(tests, halves, 0, OWN);
+    tcase_add_loop_test(tests, ways_to_sum, 0, OWN);
     tcase_add_loop_test(tests, old_config, 0, OWN);
     tcase_add_loop_test(tests, third_party, 0, OTHERS);
     suite_add_tcase(suite, tests);

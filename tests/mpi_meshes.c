@@ -91,9 +91,9 @@ START_TEST(logits_equal_one_rank) {
 }
 END_TEST
 
-/* A cache in bf16 or q8_0 rounds alike on every mesh: what is left is rounding of sums in f32, which
- * a rounding border of the cache now and then makes larger (one step is 2^-8 of the number, or a
- * 127th of the largest of 32). */
+/* A cache in bf16 or q8_0 rounds alike on every mesh: what is left is rounding of sums in f32,
+ * which a rounding border of the cache now and then makes larger (one step is 2^-8 of the number,
+ * or a 127th of the largest of 32). */
 START_TEST(rounded_cache_equals_one_rank) {
     struct scheme scheme = schemes[1];
     enum kv_type type = _i ? KV_Q8_0 : KV_BF16;
@@ -189,6 +189,7 @@ static void losses_alone(struct scheme scheme, float *losses) {
     MPI_Bcast(losses, LONGEST - 1, MPI_FLOAT, 0, MPI_COMM_WORLD);
 }
 
+/* With memory in common, and by messages as between nodes. */
 START_TEST(losses_equal_logits) {
     float want[LONGEST] = {0}, got[LONGEST] = {0};
     losses_alone(schemes[2], want);
@@ -196,6 +197,7 @@ START_TEST(losses_equal_logits) {
         struct opened o;
         struct sequence_options options = test_sequence(schemes[2], LONGEST, 70);
         opened_open(MPI_COMM_WORLD, dir, mesh, &o);
+        o.dist.spread = _i;
         losses_of(&o, &options, got);
         double off = distance(got, want, LONGEST - 1);
         ck_assert_msg(off <= TOLERANCE, "pp=%d,tp=%d,sp=%d: off by %g", (int)mesh.pp, (int)mesh.tp,
@@ -308,6 +310,7 @@ START_TEST(not_finite_is_named) {
         struct choice choice;
         struct sequence_options options = test_sequence(schemes[0], 20, 20);
         opened_open(MPI_COMM_WORLD, dir, mesh, &o);
+        o.dist.spread = _i;
         ck_assert_int_eq(sequence_open(&o.model, &options, &s), STATUS_OK);
         forward_chunk(&s, ids, 20);
         struct sample_options greedy = {.temperature = 0, .top_p = 1};
@@ -337,11 +340,11 @@ static Suite *meshes_suite(void) {
     tcase_add_test(tests, bf16_products_equal_one_rank);
     tcase_add_loop_test(tests, halves_equal_one_rank, 0, COUNT(schemes));
     tcase_add_test(tests, bf16_wire_is_near_one_rank);
-    tcase_add_test(tests, losses_equal_logits);
+    tcase_add_loop_test(tests, losses_equal_logits, 0, 2);
     tcase_add_loop_test(tests, same_seed_same_tokens, 0, COUNT(samples));
     suite_add_tcase(suite, tests);
     TCase *faults = tcase_create("faults");
-    tcase_add_test(faults, not_finite_is_named);
+    tcase_add_loop_test(faults, not_finite_is_named, 0, 2);
     suite_add_tcase(suite, faults);
     return suite;
 }
