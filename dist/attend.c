@@ -100,7 +100,7 @@ static void rotate_queries(struct sequence *s, int64_t layer, enum wire wire, co
     int64_t d = s->model->shape.head_dim;
     float scale = (float)shape_attention_scale(&s->model->shape);
     struct rotary tables = rotary_tables(s, layer, TABLE_FAR_QUERIES);
-#pragma omp parallel for
+#pragma omp parallel for if (rows.count > 1)
     for (int64_t t = 0; t < rows.count; t++)
         for (int64_t h = 0; h < heads.count; h++) {
             float x[d];
@@ -141,7 +141,7 @@ static int64_t pack_for(struct sequence *s, struct range rows, int64_t to, void 
     int64_t tokens = owned_tokens(s, rows, to);
     wire_put(wire, s->work.q_own, queries, out, at);
     at += queries;
-#pragma omp parallel for
+#pragma omp parallel for if (tokens > 1)
     for (int64_t n = 0; n < tokens; n++) {
         int64_t t = owned_token(s, rows, to, n) - s->tokens - rows.first;
         wire_put(wire, s->work.kv_own + t * r, r, out, at + n * 2 * r);
@@ -163,7 +163,7 @@ static void unpack_from(struct sequence *s, int64_t layer, struct range rows, in
     struct range kv = share_kv_rows(&m->shape, &m->share, mesh, from);
     rotate_queries(s, layer, wire, (const char *)in + at * wire_bytes(wire), heads, rows);
     at += rows.count * heads.count * m->shape.head_dim;
-#pragma omp parallel for
+#pragma omp parallel for if (tokens > 1)
     for (int64_t n = 0; n < tokens; n++) {
         int64_t to = n * width + kv.first - m->share.kv_heads.first * m->shape.head_dim;
         wire_get(wire, in, at + n * 2 * kv.count, kv.count, s->work.keys + to);
@@ -230,7 +230,7 @@ void attend_put_keys(struct sequence *s, int64_t layer, struct range rows, const
     /* Groups of the cache, the first perhaps only from its middle on, times heads. */
     int64_t lead = cache_run(&s->cache, owned_token(s, rows, part, 0), tokens);
     int64_t groups = 1 + (tokens - lead + KV_GROUP - 1) / KV_GROUP, heads = s->cache.heads;
-#pragma omp parallel
+#pragma omp parallel if (tokens > 1)
     {
         float scratch[2 * KV_GROUP * d];
 #pragma omp for
@@ -310,7 +310,7 @@ static int64_t partial_width(enum wire wire, int64_t d) {
 static void pack_partials(const struct sequence *s, struct range heads, int64_t T, char *out) {
     enum wire wire = s->options.wire;
     int64_t d = s->model->shape.head_dim, bytes = partial_width(wire, d) * wire_bytes(wire);
-#pragma omp parallel for
+#pragma omp parallel for if (T > 1)
     for (int64_t t = 0; t < T; t++)
         for (int64_t h = 0; h < heads.count; h++) {
             int64_t row = row_of(s, T, t, heads.first + h);
@@ -342,14 +342,14 @@ static void merge_rows(struct sequence *s, int64_t rows, const char *all) {
 static void finish_rows(struct sequence *s, int64_t T) {
     struct range heads = s->model->share.heads;
     int64_t d = s->model->shape.head_dim;
-#pragma omp parallel for
+#pragma omp parallel for if (T > 1)
     for (int64_t t = 0; t < T; t++)
         for (int64_t h = 0; h < heads.count; h++) {
             int64_t row = row_of(s, T, t, heads.first + h);
-            const float *from = s->work.attended + row * d;
-            float *to = s->work.merged + (t * heads.count + h) * d, sum = s->work.row_sum[row];
+            const float *from = s->work.attended + row * d, sum = s->work.row_sum[row];
+            float *to = s->work.merged + (t * heads.count + h) * d, inverse = 1 / sum;
             for (int64_t i = 0; i < d; i++)
-                to[i] = sum == 0 ? 0 : from[i] / sum;
+                to[i] = sum == 0 ? 0 : from[i] * inverse;
         }
 }
 

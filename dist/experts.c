@@ -42,7 +42,7 @@ static void decide(struct sequence *s, int64_t layer, const float *h, int64_t T)
     linear_apply(m->dist, &input, &m->layers[layer].router, NULL, w->router_logits);
     if (!all_finite(w->router_logits, T * E))
         sequence_mark_fault(s, step_ffn(m->share.layers.first + layer));
-#pragma omp parallel for
+#pragma omp parallel for if (T > 1)
     for (int64_t t = 0; t < T; t++)
         choose(shape, w->router_logits + t * E, w->routes + t * U);
 }

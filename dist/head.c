@@ -138,7 +138,9 @@ static struct shard_report report_shard(const struct decision *d) {
     struct range own = s->model->share.vocab;
     struct shard_report r = {.rows = own.count, .fault = s->fault_step, .noisy_value = -INFINITY};
     r.plain = log_sum_of(d->logits, own.count, 1.0);
-    r.scaled = log_sum_of(d->logits, own.count, inverse_temperature(d->options));
+    r.scaled = r.plain;
+    if (inverse_temperature(d->options) != 1)
+        r.scaled = log_sum_of(d->logits, own.count, inverse_temperature(d->options));
     if (d->unrestricted && own.count) {
         r.noisy.id = sample_perturbed(d->logits, own.count, (int32_t)own.first, d->options,
                                       d->position, &r.noisy_value);

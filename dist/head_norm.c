@@ -5,7 +5,7 @@
 
 /* squares[t] = sum_i x[t, i]^2. */
 static void sum_squares(const float *x, int64_t rows, int64_t width, float *squares) {
-#pragma omp parallel for
+#pragma omp parallel for if (rows > 1)
     for (int64_t t = 0; t < rows; t++) {
         double sum = 0;
         for (int64_t i = 0; i < width; i++)
@@ -17,7 +17,7 @@ static void sum_squares(const float *x, int64_t rows, int64_t width, float *squa
 /* x[t, i] *= weight[i] / sqrt(squares[t] / whole + eps), whole the width over all ranks. */
 static void scale_rows(float *x, const float *weight, const float *squares, int64_t rows,
                        int64_t width, int64_t whole, double eps) {
-#pragma omp parallel for
+#pragma omp parallel for if (rows > 1)
     for (int64_t t = 0; t < rows; t++) {
         float factor = (float)(1 / sqrt((double)squares[t] / (double)whole + eps));
         for (int64_t i = 0; i < width; i++)

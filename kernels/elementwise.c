@@ -4,7 +4,6 @@
 #include "kernels/half.h"
 
 #include <math.h>
-#include <string.h>
 
 static const struct elementwise_level levels[ISA_COUNT] = {
     ELEMENTWISE_LEVEL(generic), ELEMENTWISE_LEVEL(avx2), ELEMENTWISE_LEVEL(avx512),
@@ -21,44 +20,29 @@ static const struct elementwise_level *level(void) {
 
 void rms_norm(const float *x, const float *weight, double eps, int64_t rows, int64_t width,
               float *out) {
+    rms_norm_function *norm = level()->rms_norm_row;
 #pragma omp parallel for schedule(static) if (rows > 1)
-    for (int64_t t = 0; t < rows; t++) {
-        const float *row = x + t * width;
-        double sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < width; i++)
-            sum += (double)row[i] * row[i];
-        float factor = (float)(1 / sqrt(sum / (double)width + eps));
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++)
-            out[t * width + i] = row[i] * factor * weight[i];
-    }
+    for (int64_t t = 0; t < rows; t++)
+        norm(x + t * width, weight, eps, width, out + t * width);
 }
 
 void layer_norm(const float *x, const float *weight, const float *bias, double eps, int64_t rows,
                 int64_t width, float *out) {
+    layer_norm_function *norm = level()->layer_norm_row;
 #pragma omp parallel for schedule(static) if (rows > 1)
-    for (int64_t t = 0; t < rows; t++) {
-        const float *row = x + t * width;
-        double sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < width; i++)
-            sum += row[i];
-        double mean = sum / (double)width;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t i = 0; i < width; i++)
-            squares += (row[i] - mean) * (row[i] - mean);
-        double factor = 1 / sqrt(squares / (double)width + eps);
-#pragma omp simd
-        for (int64_t i = 0; i < width; i++)
-            out[t * width + i] = (float)((row[i] - mean) * factor) * weight[i] + bias[i];
-    }
+    for (int64_t t = 0; t < rows; t++)
+        norm(x + t * width, weight, bias, eps, width, out + t * width);
+}
+
+/* Length of the piece of n elements that begins at i. */
+static inline int64_t piece_of(int64_t n, int64_t i) {
+    return n - i < PIECE ? n - i : PIECE;
 }
 
 static void run_gate(gate_function *function, float *gate, const float *up, int64_t n) {
 #pragma omp parallel for schedule(static) if (n > PIECE)
     for (int64_t i = 0; i < n; i += PIECE)
-        function(gate + i, up ? up + i : NULL, n - i < PIECE ? n - i : PIECE);
+        function(gate + i, up ? up + i : NULL, piece_of(n, i));
 }
 
 void silu_multiply(float *gate, const float *up, int64_t n) {
@@ -82,19 +66,18 @@ void soft_cap(float *x, float cap, int64_t n) {
     const struct elementwise_level *l = level();
 #pragma omp parallel for schedule(static) if (n > PIECE)
     for (int64_t i = 0; i < n; i += PIECE)
-        l->soft_cap(x + i, cap, n - i < PIECE ? n - i : PIECE);
+        l->soft_cap(x + i, cap, piece_of(n, i));
 }
 
 void add_to(float *x, const float *y, int64_t n) {
-#pragma omp parallel for simd schedule(static) if (n > PIECE)
-    for (int64_t i = 0; i < n; i++)
-        x[i] += y[i];
+    add_scaled_to(x, y, 1, n);
 }
 
 void add_scaled_to(float *x, const float *y, float factor, int64_t n) {
-#pragma omp parallel for simd schedule(static) if (n > PIECE)
-    for (int64_t i = 0; i < n; i++)
-        x[i] += factor * y[i];
+    add_scaled_function *add = level()->add_scaled_piece;
+#pragma omp parallel for schedule(static) if (n > PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        add(x + i, y + i, factor, piece_of(n, i));
 }
 
 void scale_by(float *x, float factor, int64_t n) {
@@ -131,7 +114,7 @@ void bf16_round(const float *x, int64_t n, uint16_t *out) {
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i += PIECE)
-        round_piece(x + i, n - i < PIECE ? n - i : PIECE, out + i);
+        round_piece(x + i, piece_of(n, i), out + i);
 }
 
 void bf16_widen(const uint16_t *x, int64_t n, float *out) {
@@ -141,7 +124,7 @@ void bf16_widen(const uint16_t *x, int64_t n, float *out) {
     }
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i += PIECE)
-        widen_piece(x + i, n - i < PIECE ? n - i : PIECE, out + i);
+        widen_piece(x + i, piece_of(n, i), out + i);
 }
 
 void add_bf16_to(float *x, const uint16_t *y, int64_t n) {
@@ -150,16 +133,13 @@ void add_bf16_to(float *x, const uint16_t *y, int64_t n) {
         x[i] += bf16_to_f32(y[i]);
 }
 
-/* A float is infinite or NaN when all exponent bits are set. */
 bool all_finite(const float *x, int64_t n) {
-    uint32_t found = 0;
-#pragma omp parallel for simd schedule(static) reduction(| : found) if (n > PIECE)
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, x + i, sizeof bits);
-        found |= (bits & 0x7f800000u) == 0x7f800000u;
-    }
-    return !found;
+    finite_function *finite = level()->finite_piece;
+    bool all = true;
+#pragma omp parallel for schedule(static) reduction(&& : all) if (n > PIECE)
+    for (int64_t i = 0; i < n; i += PIECE)
+        all = finite(x + i, piece_of(n, i)) && all;
+    return all;
 }
 
 void rope_tables(const int64_t *positions, int64_t count, const double *frequencies, int64_t pairs,

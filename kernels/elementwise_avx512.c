@@ -2,6 +2,9 @@
 
 #include "kernels/elementwise_vector.h"
 
+#define ELEMENTWISE_NAME(name) name##_avx512
+#include "kernels/elementwise_autovector.h"
+
 void silu_multiply_avx512(float *gate, const float *up, int64_t n) {
     gate_run(silu, gate, up, n);
 }

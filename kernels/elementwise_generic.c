@@ -1,4 +1,5 @@
-#include "kernels/elementwise_level.h"
+#define ELEMENTWISE_NAME(name) name##_generic
+#include "kernels/elementwise_autovector.h"
 
 #include <math.h>
 

@@ -61,14 +61,26 @@ static double weight_of(double x, double max, double scale) {
     return x == -INFINITY ? 0 : exp(scale * (x - max));
 }
 
+/* Logits that a thread takes at a time; their sums are added in order, whoever made them. */
+#define PIECE 2048
+
 struct log_sum log_sum_of(const float *logits, int64_t n, double scale) {
-    struct log_sum s = {-INFINITY, 0};
+    int64_t pieces = (n + PIECE - 1) / PIECE;
+    double sums[pieces + 1], sum = 0;
+    float max = -INFINITY;
+#pragma omp simd reduction(max : max)
     for (int64_t i = 0; i < n; i++)
-        if (logits[i] > s.max)
-            s.max = logits[i];
-    for (int64_t i = 0; i < n; i++)
-        s.sum += weight_of(logits[i], s.max, scale);
-    return s;
+        max = logits[i] > max ? logits[i] : max;
+#pragma omp parallel for schedule(static) if (pieces > 1)
+    for (int64_t p = 0; p < pieces; p++) {
+        int64_t end = p + 1 < pieces ? (p + 1) * PIECE : n;
+        sums[p] = 0;
+        for (int64_t i = p * PIECE; i < end; i++)
+            sums[p] += weight_of(logits[i], max, scale);
+    }
+    for (int64_t p = 0; p < pieces; p++)
+        sum += sums[p];
+    return (struct log_sum){max, sum};
 }
 
 struct log_sum log_sum_merge(struct log_sum a, struct log_sum b, double scale) {

@@ -280,6 +280,13 @@ static void check_gate(gate_function *gate_of, double (*exact)(double), double r
     REQUIRE(gate[3] == INFINITY && gate[4] == 0);
 }
 
+static bool lacks(enum isa isa, const char *what) {
+    if (isa <= isa_available())
+        return false;
+    printf("SKIP: %s at %s (found %s)\n", what, isa_name(isa), isa_name(isa_available()));
+    return true;
+}
+
 /* Relative error of silu: exp within 1.2e-7, a sum, a quotient and a product of half a unit (6e-8)
  * each. gelu_tanh has four more roundings in the exponent, whose error the exponential multiplies
  * by the exponent itself: where the value is below 1e-4 that may be 3e-6 of it. The plain forms add
@@ -290,11 +297,8 @@ START_TEST(activations) {
     static gate_function *const gelu[ISA_COUNT] = {
         gelu_tanh_multiply_generic, gelu_tanh_multiply_avx2, gelu_tanh_multiply_avx512};
     for (enum isa isa = ISA_GENERIC; isa <= ISA_AVX512; isa++) {
-        if (isa > isa_available()) {
-            printf("SKIP: activations at %s (found %s)\n", isa_name(isa),
-                   isa_name(isa_available()));
+        if (lacks(isa, "activations"))
             continue;
-        }
         check_gate(silu[isa], exact_silu, 3.2e-7, 1e-37);
         check_gate(gelu[isa], exact_gelu_tanh, 4e-7, isa == ISA_GENERIC ? 4e-7 : 2e-8);
     }
@@ -306,10 +310,8 @@ START_TEST(soft_caps) {
     static soft_cap_function *const levels[ISA_COUNT] = {soft_cap_generic, soft_cap_avx2,
                                                          soft_cap_avx512};
     for (enum isa isa = ISA_GENERIC; isa <= ISA_AVX512; isa++) {
-        if (isa > isa_available()) {
-            printf("SKIP: soft caps at %s (found %s)\n", isa_name(isa), isa_name(isa_available()));
+        if (lacks(isa, "soft caps"))
             continue;
-        }
         for (int64_t n = 0; n < 70; n++) {
             float x[71], before[71], cap = random_float(0.5f, 50);
             for (int64_t i = 0; i <= n; i++)
@@ -325,6 +327,52 @@ START_TEST(soft_caps) {
         levels[isa](x, 30, 5);
         REQUIRE(isnan(x[0]) && x[1] == 30 && x[2] == -30 && x[3] == 0);
         REQUIRE(fabsf(x[4] - 1e-30f) < 1e-36f);
+    }
+}
+END_TEST
+
+/* The plain loops of each level against the portable ones' definition, every length up to several
+ * vectors. */
+START_TEST(loops_at_each_level) {
+    static const struct elementwise_level levels[] = {
+        ELEMENTWISE_LEVEL(generic), ELEMENTWISE_LEVEL(avx2), ELEMENTWISE_LEVEL(avx512)};
+    enum { MOST = 150 };
+    for (enum isa isa = ISA_GENERIC; isa <= ISA_AVX512; isa++) {
+        if (lacks(isa, "norms and sums"))
+            continue;
+        const struct elementwise_level *l = &levels[isa];
+        for (int64_t n = 1; n <= MOST; n++) {
+            float x[MOST], y[MOST], bias[MOST], root[MOST + 1], layer[MOST + 1], sum[MOST + 1];
+            double square = 0, mean = 0, variance = 0;
+            for (int64_t i = 0; i < n; i++) {
+                x[i] = sum[i] = random_float(-3, 3) + 10;
+                y[i] = random_float(0, 2);
+                bias[i] = random_float(-1, 1);
+                square += (double)x[i] * x[i] / (double)n;
+                mean += x[i] / (double)n;
+            }
+            for (int64_t i = 0; i < n; i++)
+                variance += (x[i] - mean) * (x[i] - mean) / (double)n;
+            root[n] = layer[n] = sum[n] = 7;
+            l->rms_norm_row(x, y, 1e-5, n, root);
+            l->layer_norm_row(x, y, bias, 1e-5, n, layer);
+            l->add_scaled_piece(sum, y, 0.3f, n);
+            for (int64_t i = 0; i < n; i++) {
+                double of_root = x[i] * y[i] / sqrt(square + 1e-5);
+                double of_layer = (x[i] - mean) / sqrt(variance + 1e-5) * y[i] + bias[i];
+                REQUIRE(fabs(root[i] - of_root) <= 3e-7 * of_root);
+                REQUIRE(fabs(layer[i] - of_layer) <= 3e-7 * (fabs(of_layer) + 1));
+                REQUIRE(fabs(sum[i] - (x[i] + 0.3f * (double)y[i])) <= 2e-6);
+            }
+            REQUIRE(root[n] == 7 && layer[n] == 7 && sum[n] == 7);
+            REQUIRE(l->finite_piece(x, n) && l->finite_piece(x, 0));
+            for (int64_t i = 0; i < n; i++) {
+                float kept = x[i];
+                x[i] = i % 2 ? NAN : -INFINITY;
+                REQUIRE(!l->finite_piece(x, n) && l->finite_piece(x, i));
+                x[i] = kept;
+            }
+        }
     }
 }
 END_TEST
@@ -503,6 +551,27 @@ START_TEST(log_sums) {
 }
 END_TEST
 
+/* A whole vocabulary's, the same bits whatever the number of threads. */
+START_TEST(long_log_sums) {
+    enum { N = 10007 };
+    static float logits[N];
+    double sum = 0;
+    for (int i = 0; i < N; i++) {
+        logits[i] = random_float(-30, 30);
+        sum += exp(logits[i]);
+    }
+    struct log_sum got[3];
+    int threads = omp_get_max_threads();
+    for (int n = 0; n < 3; n++) {
+        omp_set_num_threads(n + 1);
+        got[n] = log_sum_of(logits, N, 1);
+        ck_assert_double_eq_tol(log_sum_value(got[n], 1), log(sum), 1e-12);
+        REQUIRE(got[n].max == got[0].max && got[n].sum == got[0].sum);
+    }
+    omp_set_num_threads(threads);
+}
+END_TEST
+
 /* Logits whose probabilities at temperature 1 are 0.5, 0.25, 0.125, 0.0625, 0.0625. */
 static const struct candidate halves[5] = {
     {0, 10}, {-0.6931472f, 11}, {-1.3862944f, 12}, {-2.0794415f, 13}, {-2.0794415f, 14}};
@@ -620,26 +689,17 @@ int main(void) {
     for (enum isa isa = ISA_GENERIC; isa < ISA_COUNT; isa++)
         if (isa > isa_available())
             printf("SKIP: isa %s (this processor does not have it)\n", isa_name(isa));
-    const TTest *const tests[] = {half_widened,
-                                  half_rounded,
-                                  kv_layout,
-                                  kv_rounding,
-                                  kv_q8_0,
-                                  norm,
-                                  layer_norms,
-                                  activations,
-                                  soft_caps,
-                                  long_arrays,
-                                  rotary,
-                                  rotary_part,
-                                  philox_known_answers,
-                                  gumbel,
-                                  best_candidates,
-                                  log_sums,
-                                  choices,
-                                  choices_that_need_more,
-                                  shards_agree,
-                                  frequencies_of_samples,
+    const TTest *const tests[] = {half_widened, half_rounded,
+                                  kv_layout,    kv_rounding,
+                                  kv_q8_0,      norm,
+                                  layer_norms,  activations,
+                                  soft_caps,    loops_at_each_level,
+                                  long_arrays,  rotary,
+                                  rotary_part,  philox_known_answers,
+                                  gumbel,       best_candidates,
+                                  log_sums,     long_log_sums,
+                                  choices,      choices_that_need_more,
+                                  shards_agree, frequencies_of_samples,
                                   NULL};
     Suite *suite = suite_create("kernels");
     suite_add(suite, "kernels", tests);
