@@ -19,6 +19,7 @@ struct capture {
     int descriptor;
     enum status status;
     struct probe probe;
+    bool published; /* a run before this one got as far as the file's name */
     bool finished;
 };
 
@@ -77,17 +78,26 @@ static void capture_put(void *context, const struct site_part *part) {
 /* Rank 0: the file with the activations, beside a reading that is open. */
 static enum status open_leader(struct capture *c, const struct sequence_options *sequence,
                                const int32_t *ids, const int64_t *byte_offsets) {
+    const struct reading_header *h = &c->reading->header;
+    const struct reading_commit *commit = &c->reading->commit;
     bool there = access(c->partial, F_OK) == 0;
-    if (c->reading->commit.sequence && !there)
+    c->published = commit->sequence && !there && reading_is_complete(h, commit) &&
+                   capture_file_holds(c->options.path, &c->options, h->ids_hash);
+    if (c->published)
+        return STATUS_OK;
+    if (commit->sequence && !there)
         return status_fail(c->beside, NULL,
                            "found it without %s, expected both or none; remove it to start anew",
                            c->partial);
-    if (!c->reading->commit.sequence)
-        TRY(capture_file_create(c->partial, &c->shape, sequence, &c->options, ids, byte_offsets));
+    if (!commit->sequence)
+        TRY(capture_file_create(c->partial, &c->shape, sequence, &c->options, h->ids_hash, ids,
+                                byte_offsets));
     return capture_file_open(c->partial, &c->shape, &c->options, c->places);
 }
 
 static enum status open_own(struct capture *c) {
+    if (c->published)
+        return STATUS_OK;
     c->descriptor = open(c->partial, O_RDWR | O_CLOEXEC);
     if (c->descriptor < 0)
         return status_fail(c->partial, NULL,
@@ -105,6 +115,7 @@ static enum status open_files(struct capture *c, const struct sequence_options *
     TRY(status_agree(world, leads ? h5_check_path(c->options.path, "-o") : STATUS_OK));
     TRY(reading_open(c->dist, c->beside, header, byte_offsets != NULL, true, &c->reading));
     TRY(status_agree(world, leads ? open_leader(c, sequence, ids, byte_offsets) : STATUS_OK));
+    MPI_Bcast(&c->published, sizeof c->published, MPI_BYTE, 0, world);
     MPI_Bcast(c->places, (int)((c->shape.layers + 1) * SITE_COUNT), MPI_INT64_T, 0, world);
     return status_agree(world, open_own(c));
 }
@@ -151,10 +162,11 @@ enum status capture_commit(struct capture *c, const int32_t *ids, const int64_t 
 
 static enum status publish(const struct capture *c) {
     const struct capture_options *o = &c->options;
-    bool packs = o->gzip || o->shuffle;
+    bool packs = !c->published && (o->gzip || o->shuffle);
     if (packs)
         TRY(capture_file_compress(c->partial, c->packed, o->gzip, o->shuffle));
-    TRY(h5_publish(packs ? c->packed : c->partial, o->path));
+    if (!c->published)
+        TRY(h5_publish(packs ? c->packed : c->partial, o->path));
     if (packs)
         unlink(c->partial);
     unlink(c->beside);

@@ -119,7 +119,7 @@ static herr_t put_column(hid_t file, const char *name, hid_t stored, hid_t given
     herr_t wrong =
         kept && dataset >= 0 ? H5Dwrite(dataset, given, H5S_ALL, H5S_ALL, H5P_DEFAULT, kept) : -1;
     if (dataset >= 0)
-        H5Dclose(dataset);
+        wrong |= H5Dclose(dataset); /* which may be what writes it */
     free(kept);
     return wrong;
 }
@@ -141,19 +141,10 @@ static herr_t make_sites(hid_t file, const struct shape *shape, const struct cap
     return wrong;
 }
 
-/* Takes the file's blocks now, so that a full disk shows before hours of work. HDF5 alone reserves
- * only addresses. Where the file system cannot reserve, its free space is compared instead. */
 static enum status reserve_space(const char *path) {
     struct stat about = {0};
-    struct statvfs space = {0};
     int fd = open(path, O_WRONLY | O_CLOEXEC);
-    int failed = fd < 0 || fstat(fd, &about) != 0 ? errno : 0;
-    if (!failed && fallocate(fd, 0, 0, about.st_size) != 0)
-        failed = errno;
-    if (failed == EOPNOTSUPP && fstatvfs(fd, &space) == 0)
-        failed = (int64_t)space.f_bavail < about.st_size / (int64_t)space.f_frsize ? ENOSPC : 0;
-    if (!failed && fsync(fd) != 0)
-        failed = errno;
+    int failed = fd < 0 || fstat(fd, &about) != 0 ? errno : h5_reserve(fd);
     if (fd >= 0)
         close(fd);
     if (failed)
@@ -168,8 +159,8 @@ static enum status reserve_space(const char *path) {
 
 enum status capture_file_create(const char *path, const struct shape *shape,
                                 const struct sequence_options *sequence,
-                                const struct capture_options *options, const int32_t *ids,
-                                const int64_t *byte_offsets) {
+                                const struct capture_options *options, const char *ids_hash,
+                                const int32_t *ids, const int64_t *byte_offsets) {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0)
         return status_fail(path, "-o",
@@ -180,6 +171,7 @@ enum status capture_file_create(const char *path, const struct shape *shape,
     if (file < 0)
         return not_created(path, "HDF5");
     herr_t wrong = describe(file, shape, sequence, options);
+    wrong |= h5_put_text(file, "ids_hash", ids_hash);
     wrong |= put_column(file, "tokens", H5T_STD_I32LE, H5T_NATIVE_INT32, sizeof *ids, ids, options);
     if (byte_offsets)
         wrong |= put_column(file, "byte_offsets", H5T_STD_I64LE, H5T_NATIVE_INT64,
@@ -187,7 +179,8 @@ enum status capture_file_create(const char *path, const struct shape *shape,
     wrong |= make_sites(file, shape, options);
     wrong |= H5Fflush(file, H5F_SCOPE_GLOBAL);
     wrong |= H5Fclose(file);
-    return wrong < 0 ? not_created(path, "HDF5") : reserve_space(path);
+    TRY(wrong < 0 ? not_created(path, "HDF5") : reserve_space(path));
+    return h5_sync(path);
 }
 
 /* -- opening ----------------------------------------------------------------------------------- */
@@ -234,6 +227,20 @@ enum status capture_file_open(const char *path, const struct shape *shape,
         status = find_sites(path, file, shape, options, places);
     H5Fclose(file);
     return status;
+}
+
+bool capture_file_holds(const char *path, const struct capture_options *options,
+                        const char *ids_hash) {
+    char selection[SELECTION_SIZE], found[SELECTION_SIZE], hash[IDENTITY_SIZE];
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    if (file < 0)
+        return false;
+    describe_selection(options, selection, sizeof selection);
+    bool holds =
+        h5_get_text(file, "selection", found, sizeof found) >= 0 && strcmp(found, selection) == 0 &&
+        h5_get_text(file, "ids_hash", hash, sizeof hash) >= 0 && strcmp(hash, ids_hash) == 0;
+    H5Fclose(file);
+    return holds;
 }
 
 /* -- compressing ------------------------------------------------------------------------------- */
@@ -315,8 +322,8 @@ static herr_t copy_object(hid_t root, const char *name, const H5O_info_t *info, 
     hid_t to = make_packed(c, name, type, space, rank, dims);
     c->wrong |= to < 0 ? -1 : copy_rows(from, to, type, rank, dims);
     if (to >= 0) {
-        H5Aiterate2(from, H5_INDEX_NAME, H5_ITER_INC, NULL, copy_attribute, &to);
-        H5Dclose(to);
+        c->wrong |= H5Aiterate2(from, H5_INDEX_NAME, H5_ITER_INC, NULL, copy_attribute, &to);
+        c->wrong |= H5Dclose(to); /* which may be what writes it */
     }
     H5Sclose(space);
     H5Tclose(type);
@@ -330,7 +337,7 @@ enum status capture_file_compress(const char *from, const char *to, int64_t gzip
     if (source < 0 || c.to < 0)
         c.wrong = -1;
     else {
-        H5Aiterate2(source, H5_INDEX_NAME, H5_ITER_INC, NULL, copy_attribute, &c.to);
+        c.wrong = H5Aiterate2(source, H5_INDEX_NAME, H5_ITER_INC, NULL, copy_attribute, &c.to);
         if (H5Ovisit(source, H5_INDEX_NAME, H5_ITER_INC, copy_object, &c) < 0)
             c.wrong = -1;
     }

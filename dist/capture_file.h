@@ -17,16 +17,21 @@ bool capture_has(const struct capture_options *options, const struct shape *shap
                  enum site site);
 
 /* Makes the file at `path` with every dataset, and /tokens and /byte_offsets (NULL: none) written;
- * takes its blocks on the disk. Errors: no space, a place that cannot be written. Local. */
+ * takes its blocks on the disk. ids_hash is that of the text's ids. Errors: no space, a place that
+ * cannot be written. Local. */
 enum status capture_file_create(const char *path, const struct shape *shape,
                                 const struct sequence_options *sequence,
-                                const struct capture_options *options, const int32_t *ids,
-                                const int64_t *byte_offsets);
+                                const struct capture_options *options, const char *ids_hash,
+                                const int32_t *ids, const int64_t *byte_offsets);
 
 /* Where the datasets begin, [layers + 1][SITE_COUNT], the last row for the logits; -1: not
  * captured. Refuses a file that was made with other options. Local. */
 enum status capture_file_open(const char *path, const struct shape *shape,
                               const struct capture_options *options, int64_t *places);
+
+/* Whether a capture of this selection of that text is at `path`. Local. */
+bool capture_file_holds(const char *path, const struct capture_options *options,
+                        const char *ids_hash);
 
 /* Writes the file's content to another, its datasets in chunks, with gzip of this level (0: none)
  * and shuffled bytes before it. Local. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static herr_t put_attribute(hid_t at, const char *name, hid_t stored, hid_t given,
@@ -102,17 +103,57 @@ hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hs
     return dataset;
 }
 
+int h5_reserve(int fd) {
+    struct stat about;
+    struct statvfs space;
+    int failed;
+    if (fstat(fd, &about) != 0)
+        return errno;
+    do
+        failed = fallocate(fd, 0, 0, about.st_size) == 0 ? 0 : errno;
+    while (failed == EINTR);
+    if (failed != EOPNOTSUPP && failed != ENOSYS)
+        return failed;
+    if (fstatvfs(fd, &space) != 0)
+        return 0;
+    return (int64_t)space.f_bavail < about.st_size / (int64_t)space.f_frsize ? ENOSPC : 0;
+}
+
+/* 0 or the errno. File systems that keep names by themselves say EINVAL of a directory. */
+static int sync_at(const char *path, int flags) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | flags);
+    int error = fd < 0 || fsync(fd) != 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return (flags & O_DIRECTORY) && error == EINVAL ? 0 : error;
+}
+
+static int sync_directory_of(const char *path) {
+    char *copy = strdup(path);
+    int error = copy ? sync_at(dirname(copy), O_DIRECTORY) : ENOMEM;
+    free(copy);
+    return error;
+}
+
+static enum status not_synced(const char *path, int error) {
+    return status_fail(path, NULL, "found %s, expected the file on disk; check the disk",
+                       strerror(error));
+}
+
+enum status h5_sync(const char *path) {
+    int error = sync_at(path, 0);
+    error = error ? error : sync_directory_of(path);
+    return error ? not_synced(path, error) : STATUS_OK;
+}
+
 enum status h5_publish(const char *partial, const char *path) {
+    int error = sync_at(partial, 0);
+    if (error)
+        return not_synced(partial, error);
     if (rename(partial, path) != 0)
         return status_fail(path, NULL,
                            "found %s, expected to rename %s to it; choose another place",
                            strerror(errno), partial);
-    char *copy = strdup(path);
-    int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    free(copy);
-    return STATUS_OK;
+    error = sync_directory_of(path);
+    return error ? not_synced(path, error) : STATUS_OK;
 }

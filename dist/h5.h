@@ -23,7 +23,16 @@ herr_t h5_get_number(hid_t at, const char *name, int64_t *value);
 hid_t h5_make_dataset(hid_t at, const char *name, hid_t type, int rank, const hsize_t *dims,
                       const char *axes);
 
-/* Renames the complete file to its name and makes the name durable. Local. */
+/* Takes the blocks of an open file's whole size now: HDF5 alone reserves only addresses, and a full
+ * disk would show hours later. Where the file system cannot reserve, its free space is compared
+ * instead. 0 or the errno. Local. */
+int h5_reserve(int fd);
+
+/* Makes a file durable, its name included. Local. */
+enum status h5_sync(const char *path);
+
+/* Makes the complete file durable, then renames it to its name, durably too: after a loss of power
+ * the name stands for the whole file, or for what it stood for before. Local. */
 enum status h5_publish(const char *partial, const char *path);
 
 /* Refuses a path where something other than a regular file stands: a finished file is renamed to

@@ -29,17 +29,16 @@ static int64_t free_bytes_at(int fd) {
                                      : INT64_MAX;
 }
 
-/* Takes the file's blocks now: HDF5 alone reserves only addresses. Where the file system cannot
- * reserve, its free space was compared already. */
 static enum status reserve_space(const char *path, int fd) {
-    struct stat about;
-    if (fstat(fd, &about) != 0)
-        return status_fail(path, NULL, "found %s, expected a file", strerror(errno));
-    if (fallocate(fd, 0, 0, about.st_size) != 0 && errno == ENOSPC)
+    int failed = h5_reserve(fd);
+    struct stat about = {0};
+    if (failed == ENOSPC && fstat(fd, &about) == 0)
         return no_room(path, about.st_size, free_bytes_at(fd));
-    if (fsync(fd) != 0)
-        return status_fail(path, NULL, "found %s, expected the file on disk; check the disk",
-                           strerror(errno));
+    if (failed)
+        return status_fail(path, "size",
+                           "found %s, expected room for the file before the first token; check "
+                           "the disk and its quota, or take another",
+                           strerror(failed));
     return STATUS_OK;
 }
 

@@ -250,13 +250,11 @@ static enum status export_layer(const struct reading *r, const char *path, hid_t
             status =
                 export_blocks(r, path, layer, is_value, b,
                               end - b < BLOCKS_AT_ONCE ? end - b : BLOCKS_AT_ONCE, &t, rows, out);
-    if (t.keys >= 0)
-        H5Dclose(t.keys);
-    if (t.values >= 0)
-        H5Dclose(t.values);
+    herr_t wrong = t.keys >= 0 ? H5Dclose(t.keys) : 0; /* which may be what writes the last rows */
+    wrong |= t.values >= 0 ? H5Dclose(t.values) : 0;
     if (group >= 0)
         H5Gclose(group);
-    return status;
+    return status == STATUS_OK && wrong < 0 ? not_written(path) : status;
 }
 
 static void put_attribute(void *file, const char *name, const char *text, const int64_t *number) {
@@ -266,23 +264,23 @@ static void put_attribute(void *file, const char *name, const char *text, const 
         h5_put_number(*(hid_t *)file, name, *number);
 }
 
+static herr_t export_column(hid_t file, const char *name, hid_t stored, hid_t given,
+                            struct range tokens, const void *values) {
+    hsize_t dims[1] = {(hsize_t)tokens.count};
+    hid_t dataset = h5_make_dataset(file, name, stored, 1, dims, "token");
+    if (dataset < 0)
+        return -1;
+    herr_t wrong = H5Dwrite(dataset, given, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+    return wrong | H5Dclose(dataset);
+}
+
 static herr_t export_ids(hid_t file, struct range tokens, const int32_t *ids,
                          const int64_t *offsets) {
-    hsize_t dims[1] = {(hsize_t)tokens.count};
-    hid_t dataset = h5_make_dataset(file, "tokens", H5T_STD_I32LE, 1, dims, "token");
-    herr_t wrong = dataset < 0 ? -1
-                               : H5Dwrite(dataset, H5T_NATIVE_INT32, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                          ids + tokens.first);
-    if (dataset >= 0)
-        H5Dclose(dataset);
-    if (!offsets || wrong < 0)
-        return wrong;
-    dataset = h5_make_dataset(file, "byte_offsets", H5T_STD_I64LE, 1, dims, "token");
-    wrong = dataset < 0 ? -1
-                        : H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT,
-                                   offsets + tokens.first);
-    if (dataset >= 0)
-        H5Dclose(dataset);
+    herr_t wrong =
+        export_column(file, "tokens", H5T_STD_I32LE, H5T_NATIVE_INT32, tokens, ids + tokens.first);
+    if (offsets)
+        wrong |= export_column(file, "byte_offsets", H5T_STD_I64LE, H5T_NATIVE_INT64, tokens,
+                               offsets + tokens.first);
     return wrong;
 }
 
@@ -336,8 +334,10 @@ enum status reading_export(const struct reading *r, const char *path, struct ran
         h5_put_number(file, "first_token", tokens.first);
         status = export_all(r, path, file, tokens, layers, layer_count);
     }
-    if (file >= 0 && (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 || H5Fclose(file) < 0) &&
-        status == STATUS_OK)
+    herr_t wrong = file >= 0 ? H5Fflush(file, H5F_SCOPE_GLOBAL) : 0;
+    if (file >= 0)
+        wrong |= H5Fclose(file);
+    if (wrong < 0 && status == STATUS_OK)
         status = not_written(path);
     if (status == STATUS_OK)
         status = h5_publish(partial, path);

@@ -231,20 +231,35 @@ class Resuming(Capture):
         for name, values in got.items():
             self.assert_close(values, expected[name][5:90:4], TOLERANCE, what=name)
 
-    def test_killed(self):
-        """At writes of the activations and of the reading beside them."""
-        expected = self.arrays(self.capture(*self.OPTIONS, name="whole.h5"))
-        shim = {"LD_PRELOAD": os.environ.get("QUIRE_CRASH_SHIM", ""), "CRASH_MATCH": "activations.h5"}
-        if not shim["LD_PRELOAD"]:
-            self.skipTest("no shim")
-        for point in (5, 30, 50, 70):
-            result = self.attempt("--commit-every", 32, environment={**shim, "CRASH_AT": str(point)})
-            self.assertNotEqual(result.status, 0, result)
+    def crash(self, **crash):
+        shim = os.environ.get("QUIRE_CRASH_SHIM",
+                              str(quire.ROOT / "build" / "tests" / "libcrash_shim.so"))
+        environment = {"CRASH_" + name.upper(): str(value) for name, value in crash.items()}
+        environment.update(LD_PRELOAD=shim, CRASH_MATCH="activations.h5")
+        return self.attempt("--commit-every", 32, environment=environment)
+
+    def assert_whole(self, expected):
         self.assertEqual(self.attempt("--commit-every", 32).status, 0)
         got = self.arrays(self.directory / "activations.h5")
         for name, values in expected.items():
             self.assertTrue((got[name] == values).all(), name)
         self.assertEqual(self.left(), ["activations.h5"])
+        (self.directory / "activations.h5").unlink()
+
+    def test_killed(self):
+        """At writes of the activations and of the reading beside them, and when the file gets its
+        name."""
+        expected = self.arrays(self.capture(*self.OPTIONS, name="whole.h5"))
+        for point in (5, 30, 50, 70):
+            self.assertNotEqual(self.crash(at=point).status, 0)
+        self.assert_whole(expected)
+        count = self.directory / "count"
+        self.assertEqual(self.crash(count=count).status, 0)
+        (self.directory / "activations.h5").unlink()
+        calls = int(count.read_text())
+        for point in range(calls - 6, calls + 1):
+            self.assertNotEqual(self.crash(at=point).status, 0)
+            self.assert_whole(expected)
 
 
 class Meshes(Capture):

@@ -5,6 +5,7 @@
  *     CRASH_RANK   the rank that it happens on (default 0)
  *     CRASH_AT     number of the call, from 1; 0: never
  *     CRASH_DO     kill: before the call; torn: after half of its bytes; enospc, eio: it fails
+ *     CRASH_LASTS  set: every call after it fails like it
  *     CRASH_COUNT  a file that the number of calls goes to when the process ends
  */
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +49,8 @@ static void end_now(void) {
 static const char *happens(void) {
     const char *at = getenv("CRASH_AT"), *what = getenv("CRASH_DO");
     long call = atomic_fetch_add(&calls, 1) + 1;
-    if (!at || atol(at) != call)
+    bool lasts = getenv("CRASH_LASTS") && at && atol(at) > 0 && call > atol(at);
+    if (!at || (atol(at) != call && !lasts))
         return NULL;
     if (!what || strcmp(what, "kill") == 0)
         end_now();
@@ -117,6 +120,18 @@ int fdatasync(int fd) {
     return call_on(fd, (int (*)(int))dlsym(RTLD_NEXT, "fdatasync"));
 }
 
+/* The descriptor is gone all the same. What was open for reading alone does not count. */
+int close(int fd) {
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "close");
+    int flags = fcntl(fd, F_GETFL);
+    bool writes = flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+    int failed = writes && descriptor_matches(fd) ? fails(happens()) : 0, result = real(fd);
+    if (!failed)
+        return result;
+    errno = failed;
+    return -1;
+}
+
 static int truncate_to(const char *name, int fd, off_t size) {
     int (*real)(int, off_t) = (int (*)(int, off_t))dlsym(RTLD_NEXT, name);
     int failed = descriptor_matches(fd) ? fails(happens()) : 0;
@@ -132,6 +147,32 @@ int ftruncate(int fd, off_t size) {
 
 int ftruncate64(int fd, off_t size) {
     return truncate_to("ftruncate64", fd, size);
+}
+
+static int reserve(const char *name, int fd, int mode, off_t first, off_t size) {
+    int (*real)(int, int, off_t, off_t) = (int (*)(int, int, off_t, off_t))dlsym(RTLD_NEXT, name);
+    int failed = descriptor_matches(fd) ? fails(happens()) : 0;
+    if (!failed)
+        return real(fd, mode, first, size);
+    errno = failed;
+    return -1;
+}
+
+int fallocate(int fd, int mode, off_t first, off_t size) {
+    return reserve("fallocate", fd, mode, first, size);
+}
+
+int fallocate64(int fd, int mode, off_t first, off_t size) {
+    return reserve("fallocate64", fd, mode, first, size);
+}
+
+int unlink(const char *path) {
+    int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    int failed = matches(path) ? fails(happens()) : 0;
+    if (!failed)
+        return real(path);
+    errno = failed;
+    return -1;
 }
 
 int rename(const char *from, const char *to) {

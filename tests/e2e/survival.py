@@ -75,16 +75,19 @@ class Writes(Survival):
         self.book.unlink()
         return int(count.read_text())
 
+    def points(self, calls):
+        """8 of the calls, or all (QUIRE_KILLS)."""
+        if KILLS >= 200:
+            return range(1, calls + 1)
+        return sorted({1, calls, *random.Random(5).sample(range(1, calls + 1), 6)})
+
     def test_each_write(self):
-        """Killed before a write, and in the middle of it: at 8 of them, or all (QUIRE_KILLS)."""
+        """Killed before a call that changes the file, and in the middle of what it writes."""
         expected = self.whole()
         calls = self.count()
         self.assertGreater(calls, 100)
-        points = range(1, calls + 1)
-        if KILLS < 200:
-            points = sorted({1, calls, *random.Random(5).sample(points, 6)})
         before = 0
-        for point in points:
+        for point in self.points(calls):
             for what in ("kill", "torn"):
                 result = self.ingest(at=point, do=what)
                 self.assertEqual(result.status, -signal.SIGKILL, result)
@@ -100,8 +103,8 @@ class Writes(Survival):
     def test_full_or_broken_disk(self):
         """A write that fails: one message, the last commit as it was, and the way on."""
         expected = self.whole()
-        calls = self.count()
-        for point in (calls, calls - 40, calls // 2):
+        last = self.count() - 2  # before the file is closed
+        for point in (last, last - 40, last // 2):
             for what, word in (("enospc", "No space left"), ("eio", "Input/output error")):
                 result = self.ingest(at=point, do=what)
                 self.assertEqual(result.status, 1, result)
