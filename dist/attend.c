@@ -31,26 +31,14 @@ static float *tables_of(const struct sequence *s, int64_t r) {
     return s->work.tables + r * tables * table_floats(s);
 }
 
-/* A layer of this stage by its number in the model. */
-static int64_t layer_of(const struct sequence *s, int64_t layer) {
-    return s->model->share.layers.first + layer;
-}
-
-static struct scheme layer_scheme(const struct sequence *s, int64_t layer) {
-    return scheme_of_layer(&s->options.scheme, &s->model->shape, layer_of(s, layer));
-}
-
 /* The layer's near tables, and the far ones from `far` on. */
 static struct rotary rotary_tables(const struct sequence *s, int64_t layer, int far) {
-    const struct shape *shape = &s->model->shape;
-    int64_t n = table_floats(s);
-    bool local =
-        shape->has_local_rope && !shape_layer_is(shape, layer_of(s, layer), LAYER_SEES_ALL);
-    float *t = tables_of(s, local);
-    struct rotary r = {.pairs = rotary_pairs(shape), .near_cos = t, .near_sin = t + n};
-    if (shape_layer_is(shape, layer_of(s, layer), LAYER_UNROTATED))
-        r.pairs = 0;
-    if (layer_scheme(s, layer).rule == ZONE_GROUPED) {
+    int64_t n = table_floats(s), embedding = sequence_embedding(s, layer);
+    float *t = tables_of(s, embedding == 1);
+    struct rotary r = {.pairs = embedding < 0 ? 0 : rotary_pairs(&s->model->shape),
+                       .near_cos = t,
+                       .near_sin = t + n};
+    if (sequence_layer_scheme(s, layer).rule == ZONE_GROUPED) {
         r.far_cos = t + far * n;
         r.far_sin = t + (far + 1) * n;
     }
@@ -264,7 +252,7 @@ void attend_tasks(struct sequence *s, int64_t layer, const struct attention_task
     static const enum attention_rule rules[] = {[ZONE_ALL_NEAR] = ATTENTION_ALL_NEAR,
                                                 [ZONE_GROUPED] = ATTENTION_GROUPED,
                                                 [ZONE_MASKED] = ATTENTION_MASKED};
-    struct scheme scheme = layer_scheme(s, layer);
+    struct scheme scheme = sequence_layer_scheme(s, layer);
     enum time_part before = times_enter(&s->model->dist->times, TIME_ATTENTION);
     if (!attention_run(s->options.isa, s->options.compute, rules[scheme.rule], scheme.window, tasks,
                        count)) {
@@ -276,7 +264,7 @@ void attend_tasks(struct sequence *s, int64_t layer, const struct attention_task
 }
 
 void attend_shard(struct sequence *s, int64_t layer, struct range rows) {
-    struct scheme scheme = layer_scheme(s, layer);
+    struct scheme scheme = sequence_layer_scheme(s, layer);
     const struct model *m = s->model;
     int64_t group = shape_group(&m->shape), n = rows.count * group, d = m->shape.head_dim;
     int64_t tokens = s->batch ? s->tokens : s->tokens + range_end(rows);

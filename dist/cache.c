@@ -116,28 +116,71 @@ int64_t cache_run(const struct cache *c, int64_t token, int64_t limit) {
     return limit < rest ? limit : rest;
 }
 
+/* Where a token stands in a ring of `slots` blocks from block `first` on. */
+struct place {
+    unsigned char *block;
+    int64_t slot;
+};
+
+static struct place place_of(const struct cache *c, unsigned char *array, int64_t first,
+                             int64_t slots, int64_t head, int64_t token) {
+    int64_t local = cyclic_local(c->cyclic, token);
+    return (struct place){slot_at(c, array, first, slots, head, local / c->cyclic.block),
+                          local % c->cyclic.block};
+}
+
+void cache_put_keys(struct cache *c, int64_t layer, int64_t token, int64_t count, int64_t head,
+                    const float *keys, bool near, const struct rotary *tables, int64_t row,
+                    float *scratch) {
+    struct plan_blocks first = c->layout[layer].first, slots = c->layout[layer].blocks;
+    int64_t d = c->head_dim, at = row * tables->pairs;
+    if (near) {
+        struct place to = place_of(c, c->keys_near, first.near, slots.near, head, token);
+        rows_rotate(keys, count, d, tables->near_cos + at, tables->near_sin + at, tables->pairs,
+                    scratch);
+        kv_put_keys(c->type, to.block, to.slot, count, d, scratch);
+    }
+    if (slots.far) {
+        struct place to = place_of(c, c->keys_far, first.far, slots.far, head, token);
+        rows_rotate(keys, count, d, tables->far_cos + at, tables->far_sin + at, tables->pairs,
+                    scratch);
+        kv_put_keys(c->type, to.block, to.slot, count, d, scratch);
+    }
+}
+
+void cache_put_values(struct cache *c, int64_t layer, int64_t token, int64_t count, int64_t head,
+                      const float *values) {
+    struct plan_blocks first = c->layout[layer].first, slots = c->layout[layer].blocks;
+    struct place to = place_of(c, c->values, first.values, slots.values, head, token);
+    kv_put_values(c->type, to.block, to.slot, count, c->head_dim, values);
+}
+
 void cache_put(struct cache *c, int64_t layer, int64_t token, int64_t count, int64_t head,
                const float *keys, const float *values, const struct rotary *tables, int64_t row,
                float *scratch) {
-    int64_t local = cyclic_local(c->cyclic, token), width = c->heads * c->head_dim;
-    int64_t b = local / c->cyclic.block, slot = local % c->cyclic.block, d = c->head_dim;
-    int64_t at = row * tables->pairs;
-    struct plan_blocks first = c->layout[layer].first, slots = c->layout[layer].blocks;
-    float *x = scratch, *rotated = scratch + count * d;
+    int64_t d = c->head_dim, width = c->heads * d;
+    float *x = scratch;
     rows_gather(keys + head * d, count, width, d, x);
     kv_round(c->type, count, d, x);
-    rows_rotate(x, count, d, tables->near_cos + at, tables->near_sin + at, tables->pairs, rotated);
-    kv_put_keys(c->type, slot_at(c, c->keys_near, first.near, slots.near, head, b), slot, count, d,
-                rotated);
-    if (slots.far) {
-        rows_rotate(x, count, d, tables->far_cos + at, tables->far_sin + at, tables->pairs,
-                    rotated);
-        kv_put_keys(c->type, slot_at(c, c->keys_far, first.far, slots.far, head, b), slot, count, d,
-                    rotated);
-    }
+    cache_put_keys(c, layer, token, count, head, x, true, tables, row, scratch + count * d);
     rows_gather(values + head * d, count, width, d, x);
-    kv_put_values(c->type, slot_at(c, c->values, first.values, slots.values, head, b), slot, count,
-                  d, x);
+    cache_put_values(c, layer, token, count, head, x);
+}
+
+/* The first token of the oldest block in a ring. */
+static int64_t first_kept(const struct cache *c, int64_t slots, int64_t tokens) {
+    int64_t blocks =
+        (cyclic_count(c->cyclic, c->part, tokens) + c->cyclic.block - 1) / c->cyclic.block;
+    int64_t oldest = blocks > slots ? blocks - slots : 0;
+    return cyclic_global(c->cyclic, c->part, oldest * c->cyclic.block);
+}
+
+struct cache_kept cache_kept(const struct cache *c, int64_t layer, int64_t tokens) {
+    struct plan_blocks slots = c->layout[layer].blocks;
+    int64_t near = first_kept(c, slots.near, tokens);
+    return (struct cache_kept){.keys = slots.far ? first_kept(c, slots.far, tokens) : near,
+                               .near = near,
+                               .values = first_kept(c, slots.values, tokens)};
 }
 
 struct kv_view cache_view(const struct cache *c, int64_t layer, int64_t head, int64_t tokens) {

@@ -56,6 +56,21 @@ void cache_put(struct cache *cache, int64_t layer, int64_t token, int64_t count,
                const float *keys, const float *values, const struct rotary *tables, int64_t row,
                float *scratch);
 
+/* The same of keys, or values, alone, [count, d] of this head; keys are rounded to the cache's type
+ * already. `near`: the near rotation is stored too. `scratch` [KV_GROUP * d]. */
+void cache_put_keys(struct cache *cache, int64_t layer, int64_t token, int64_t count, int64_t head,
+                    const float *keys, bool near, const struct rotary *tables, int64_t row,
+                    float *scratch);
+void cache_put_values(struct cache *cache, int64_t layer, int64_t token, int64_t count,
+                      int64_t head, const float *values);
+
+/* The first of `tokens` tokens whose keys (far-rotated or near), whose near-rotated keys, and whose
+ * values a layer still keeps: what was before has been overwritten in its rings. */
+struct cache_kept {
+    int64_t keys, near, values;
+};
+struct cache_kept cache_kept(const struct cache *cache, int64_t layer, int64_t tokens);
+
 /* One layer and head as the attention kernels read it, `tokens` global tokens being stored. */
 struct kv_view cache_view(const struct cache *cache, int64_t layer, int64_t head, int64_t tokens);
 

@@ -173,6 +173,22 @@ void sequence_frequencies(const struct shape *shape, const struct sequence_optio
         factors[r] = rope_frequencies(ropes[r], pairs, length, frequencies + r * pairs);
 }
 
+/* A layer of this stage by its number in the model. */
+static int64_t layer_of(const struct sequence *s, int64_t layer) {
+    return s->model->share.layers.first + layer;
+}
+
+struct scheme sequence_layer_scheme(const struct sequence *s, int64_t layer) {
+    return scheme_of_layer(&s->options.scheme, &s->model->shape, layer_of(s, layer));
+}
+
+int64_t sequence_embedding(const struct sequence *s, int64_t layer) {
+    const struct shape *shape = &s->model->shape;
+    if (shape_layer_is(shape, layer_of(s, layer), LAYER_UNROTATED))
+        return -1;
+    return shape->has_local_rope && !shape_layer_is(shape, layer_of(s, layer), LAYER_SEES_ALL);
+}
+
 static enum status open_local(struct sequence *s) {
     const struct model *m = s->model;
     struct plan_request plan = sequence_plan(&s->options, 1);

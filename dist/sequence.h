@@ -128,6 +128,11 @@ static inline int64_t rotary_count(const struct shape *shape) {
     return shape->has_local_rope ? 2 : 1;
 }
 
+/* How a layer of this stage attends, and which of the rotary embeddings it has: 0, or 1 for a local
+ * one; -1: none. */
+struct scheme sequence_layer_scheme(const struct sequence *s, int64_t layer);
+int64_t sequence_embedding(const struct sequence *s, int64_t layer);
+
 /* Memory that one sequence needs, as plan.h counts it. */
 struct plan_request sequence_plan(const struct sequence_options *options, int64_t threads);
 
