@@ -111,6 +111,7 @@ def resume(asked, directory):
 def together(asked, directory):
     questions = ["Question %d: what does it say about it?" % i for i in range(QUESTIONS)]
     ratios = []
+    ask(asked, directory, questions[:1], 1)  # brings the weights into memory for all
     for _ in range(asked.runs):
         _, ten = ask(asked, directory, questions, 32)
         _, one = ask(asked, directory, questions[:1], 32)

@@ -1,10 +1,14 @@
-"""The end-to-end test of killed readings at length: 200 kills at random moments, and each write."""
+"""The end-to-end tests of what readings survive, at length: 200 kills at random moments, each write
+killed, each call failing, power lost at 400 moments."""
 import os
 import pathlib
-import runpy
+import subprocess
 import sys
 
+NAMES = ["survival", "broken_disk", "power_loss"]
+SCRIPTS = pathlib.Path(__file__).resolve().parents[1] / "e2e"
+
 os.environ["QUIRE_KILLS"] = "200"
-sys.argv = sys.argv[:1]
-runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "e2e" / "survival.py"),
-               run_name="__main__")
+failed = [name for name in NAMES
+          if subprocess.run([sys.executable, SCRIPTS / (name + ".py")], check=False).returncode]
+sys.exit("failed: %s" % ", ".join(failed) if failed else 0)
