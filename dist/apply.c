@@ -10,13 +10,26 @@ void norm_apply(const struct shape *shape, const struct norm *norm, const float 
         rms_norm(x, norm->weight, shape->norm_eps, rows, shape->hidden, out);
 }
 
-void linear_apply(struct dist *dist, struct gemm_input *x, const struct matrix *w,
-                  const float *bias, float *y) {
+/* Most linear layers with one input: q, k and v. */
+#define OUTPUTS_MAX 3
+
+void linear_apply(struct dist *dist, struct gemm_input *x, const struct linear_output *outputs,
+                  int count) {
+    struct gemm_output products[OUTPUTS_MAX];
+    for (int i = 0; i < count; i++)
+        products[i] = (struct gemm_output){&outputs[i].layer->weight, outputs[i].y};
+    enum time_part before = times_enter(&dist->times, TIME_PRODUCTS);
+    gemm_xwt_each(x, products, count);
+    times_enter(&dist->times, before);
+    for (int i = 0; i < count; i++)
+        if (outputs[i].layer->bias)
+            add_to_rows(outputs[i].y, outputs[i].layer->bias, x->T, outputs[i].layer->weight.rows);
+}
+
+void partial_apply(struct dist *dist, struct gemm_input *x, const struct matrix *w, float *y) {
     enum time_part before = times_enter(&dist->times, TIME_PRODUCTS);
     gemm_xwt(x, w, y);
     times_enter(&dist->times, before);
-    if (bias)
-        add_to_rows(y, bias, x->T, w->rows);
 }
 
 void activation_apply(const struct shape *shape, float *gate, const float *up, int64_t n) {

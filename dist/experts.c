@@ -39,7 +39,7 @@ static void decide(struct sequence *s, int64_t layer, const float *h, int64_t T)
     struct workspace *w = &s->work;
     int64_t E = shape->experts, U = shape->experts_used;
     struct gemm_input input = gemm_prepare(&w->products, T, shape->hidden, h);
-    linear_apply(m->dist, &input, &m->layers[layer].router, NULL, w->router_logits);
+    partial_apply(m->dist, &input, &m->layers[layer].router, w->router_logits);
     if (!all_finite(w->router_logits, T * E))
         sequence_mark_fault(s, step_ffn(m->share.layers.first + layer));
 #pragma omp parallel for if (T > 1)

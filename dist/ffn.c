@@ -9,10 +9,9 @@ void ffn_columns(struct sequence *s, const struct ffn *ffn, const float *h, int6
     int64_t f = ffn->up.weight.rows;
     float *active = shape->ungated ? w->up : w->gate;
     struct gemm_input input = gemm_prepare(&w->products, T, shape->hidden, h);
-    linear_apply(dist, &input, &ffn->up.weight, ffn->up.bias, w->up);
-    if (!shape->ungated)
-        linear_apply(dist, &input, &ffn->gate.weight, ffn->gate.bias, w->gate);
+    const struct linear_output widened[] = {{&ffn->up, w->up}, {&ffn->gate, w->gate}};
+    linear_apply(dist, &input, widened, shape->ungated ? 1 : 2);
     activation_apply(shape, active, shape->ungated ? NULL : w->up, T * f);
     struct gemm_input gated = gemm_prepare(&w->products, T, f, active);
-    linear_apply(dist, &gated, &ffn->down.weight, NULL, out);
+    partial_apply(dist, &gated, &ffn->down.weight, out);
 }

@@ -174,9 +174,9 @@ static void attention_block(struct sequence *s, int64_t layer, struct half *half
     sum_end(s, half);
     const float *h = block_input(s, &l->attention_norm, rows);
     struct gemm_input input = gemm_prepare(&w->products, T, D, h);
-    linear_apply(m->dist, &input, &l->q.weight, l->q.bias, w->q_own);
-    linear_apply(m->dist, &input, &l->k.weight, l->k.bias, w->kv_own);
-    linear_apply(m->dist, &input, &l->v.weight, l->v.bias, w->kv_own + T * r);
+    const struct linear_output qkv[] = {
+        {&l->q, w->q_own}, {&l->k, w->kv_own}, {&l->v, w->kv_own + T * r}};
+    linear_apply(m->dist, &input, qkv, 3);
     head_norm_projections(s, layer, T);
     probe_queries(s, layer, rows);
 
@@ -186,7 +186,7 @@ static void attention_block(struct sequence *s, int64_t layer, struct half *half
     attend_merge(s, T);
 
     struct gemm_input merged = gemm_prepare(&w->products, T, hd, w->merged);
-    linear_apply(m->dist, &merged, &l->o.weight, NULL, w->partial + rows.first * D);
+    partial_apply(m->dist, &merged, &l->o.weight, w->partial + rows.first * D);
     sum_begin(s, SITE_ATTN_OUT, layer, half);
 }
 

@@ -66,9 +66,9 @@ static int64_t min_of(int64_t a, int64_t b) {
 #define FEW_TOKENS 8
 /* Bytes of a weight's rows that stay in a core's cache while the tokens pass over them. */
 #define CACHED_BYTES (256 * 1024)
-/* Multiplications that are worth another thread. The team is the whole one all the same, some without
- * work, or none: libgomp ends the threads that a smaller team leaves out and has to start them again
- * for the next, which costs more than any of this. */
+/* Multiplications that are worth another thread. The team is the whole one all the same, some
+ * without work, or none: libgomp ends the threads that a smaller team leaves out and has to start
+ * them again for the next, which costs more than any of this. */
 #define THREAD_WORK 32768
 
 /* y for the weight's rows [n, n + rows) and a few tokens: each row is read from memory once. */
@@ -85,7 +85,7 @@ static void few_tokens(int64_t T, int64_t N, int64_t K, int64_t n, int64_t rows,
  * rearranges its tokens and its weight rows, so the grid with the least of both is taken. */
 static int64_t token_parts(int64_t T, int64_t N, int64_t threads) {
     int64_t best = 1;
-    for (int64_t parts = 2; parts <= threads && T > FEW_TOKENS; parts++)
+    for (int64_t parts = 2; parts <= threads; parts++)
         if (threads % parts == 0 && T / parts + N * parts / threads < T / best + N * best / threads)
             best = parts;
     return best;
@@ -102,13 +102,17 @@ static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const f
         int64_t n = N * (i % columns) / columns, rows = N * (i % columns + 1) / columns - n;
         if (tokens == 0 || rows == 0)
             continue;
-        if (T <= FEW_TOKENS)
-            few_tokens(T, stride, K, n, rows, x, w, y);
-        else
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)rows,
-                        (blasint)K, 1, x + t * K, (blasint)K, w + n * K, (blasint)K, 0,
-                        y + t * stride + n, (blasint)stride);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)tokens, (blasint)rows,
+                    (blasint)K, 1, x + t * K, (blasint)K, w + n * K, (blasint)K, 0,
+                    y + t * stride + n, (blasint)stride);
     }
+}
+
+/* The weight's rows [n, n + rows) for any number of tokens, a few at a time. */
+static void few_rounded(int64_t T, int64_t N, int64_t K, int64_t n, int64_t rows, const uint16_t *x,
+                        const uint16_t *w, float *y) {
+    for (int64_t t = 0; t < T; t += GEMM_FEW)
+        gemm_few(min_of(T - t, GEMM_FEW), N, K, n, n + rows, x + t * K, w, y + t * N);
 }
 
 static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w,
@@ -118,9 +122,8 @@ static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, con
     int64_t threads = min_of(omp_get_max_threads(), T * N * K / THREAD_WORK + 1);
 #pragma omp parallel for schedule(static) if (threads > 1)
     for (int64_t i = 0; i < threads; i++)
-        for (int64_t t = 0; t < T; t += GEMM_FEW)
-            gemm_few(min_of(T - t, GEMM_FEW), stride, K, N * i / threads, N * (i + 1) / threads,
-                     x + t * K, w, y + t * stride);
+        few_rounded(T, stride, K, N * i / threads, N * (i + 1) / threads - N * i / threads, x, w,
+                    y);
 }
 
 /* Bytes of a panel of widened rows, unless one group of rows takes more: enough that a product with
@@ -164,12 +167,6 @@ struct gemm_scratch gemm_scratch_slice(enum compute compute, bool blocks, int64_
     return scratch;
 }
 
-static void product_few_blocks(struct gemm_input *in, const struct matrix *w, float *y) {
-    if (in->in_blocks.T == 0)
-        in->in_blocks = quant_input_make(w, in->T, in->x, in->scratch.blocks);
-    quant_few(&in->in_blocks, w, y);
-}
-
 /* Panel after panel, all of about the same number of rows. */
 static void product_panels(const struct gemm_input *in, const struct matrix *w, float *y) {
     bool bf16 = in->scratch.compute == COMPUTE_BF16;
@@ -207,16 +204,6 @@ static void input_round(struct gemm_input *in) {
     in->is_rounded = true;
 }
 
-static void product_blocks(struct gemm_input *in, const struct matrix *w, float *y) {
-    if (in->T <= quant_few_tokens()) {
-        product_few_blocks(in, w, y);
-        return;
-    }
-    if (in->scratch.compute == COMPUTE_BF16)
-        input_round(in);
-    product_panels(in, w, y);
-}
-
 /* Multiplications of a thread between two beats: about half a millisecond. */
 #define PULSE_WORK ((int64_t)1 << 27)
 
@@ -236,17 +223,84 @@ static void product_plain(const struct gemm_input *in, const struct matrix *w, f
     }
 }
 
-void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y) {
+/* One product on all threads, of as many tokens as there are. */
+static void product_many(struct gemm_input *in, const struct gemm_output *out) {
+    const struct matrix *w = out->w;
+    bool blocks = quant_type(w->type) != NULL;
+    if (blocks ? in->scratch.compute == COMPUTE_BF16 : w->type != MATRIX_F32)
+        input_round(in);
+    if (blocks)
+        product_panels(in, w, out->y);
+    else
+        product_plain(in, w, out->y);
+}
+
+/* -- few tokens: memory bounds them, so a team is started once for all products of the input
+ * ------*/
+
+static bool are_few(int64_t T, const struct matrix *w) {
+    return T <= (quant_type(w->type)     ? quant_few_tokens()
+                 : w->type == MATRIX_F32 ? FEW_TOKENS
+                                         : GEMM_FEW);
+}
+
+/* The input in the form that the weight's type takes for a few tokens. */
+static void few_input(struct gemm_input *in, const struct matrix *w) {
+    if (quant_type(w->type) && in->in_blocks.T == 0)
+        in->in_blocks = quant_input_make(w, in->T, in->x, in->scratch.blocks);
+    else if (w->type == MATRIX_BF16)
+        input_round(in);
+}
+
+/* One thread's share of a product. */
+static void few_share(const struct gemm_input *in, const struct gemm_output *out, int64_t thread,
+                      int64_t threads) {
+    const struct matrix *w = out->w;
     int64_t T = in->T, N = w->rows, K = w->cols;
-    if (T <= 0 || N <= 0)
-        return;
-    if (K <= 0) {
-        memset(y, 0, (size_t)(T * N) * sizeof *y);
-    } else if (quant_type(w->type)) {
-        product_blocks(in, w, y);
-    } else {
-        if (w->type != MATRIX_F32)
-            input_round(in);
-        product_plain(in, w, y);
+    int64_t n = N * thread / threads, rows = N * (thread + 1) / threads - n;
+    if (quant_type(w->type))
+        quant_few(&in->in_blocks, w, thread, threads, out->y);
+    else if (w->type == MATRIX_F32)
+        few_tokens(T, N, K, n, rows, in->x, w->data, out->y);
+    else
+        few_rounded(T, N, K, n, rows, in->scratch.rounded, w->data, out->y);
+}
+
+static void products_few(struct gemm_input *in, const struct gemm_output *outputs, int count) {
+    int64_t work = 0;
+    for (int i = 0; i < count; i++) {
+        few_input(in, outputs[i].w);
+        work += in->T * outputs[i].w->rows * in->K;
     }
+    int64_t threads = min_of(omp_get_max_threads(), work / THREAD_WORK + 1);
+#pragma omp parallel for schedule(static) if (threads > 1)
+    for (int64_t thread = 0; thread < threads; thread++)
+        for (int i = 0; i < count; i++)
+            few_share(in, &outputs[i], thread, threads);
+}
+
+void gemm_xwt_each(struct gemm_input *in, const struct gemm_output *outputs, int count) {
+    bool few = true;
+    if (in->T <= 0)
+        return;
+    if (in->K <= 0) {
+        for (int i = 0; i < count; i++)
+            memset(outputs[i].y, 0, (size_t)(in->T * outputs[i].w->rows) * sizeof(float));
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        few = few && are_few(in->T, outputs[i].w);
+    if (few) {
+        products_few(in, outputs, count);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        if (are_few(in->T, outputs[i].w))
+            products_few(in, &outputs[i], 1);
+        else if (outputs[i].w->rows > 0)
+            product_many(in, &outputs[i]);
+}
+
+void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y) {
+    gemm_xwt_each(in, &(struct gemm_output){w, y}, 1);
 }

@@ -49,6 +49,14 @@ struct gemm_input gemm_prepare(const struct gemm_scratch *scratch, int64_t T, in
  * or above. All products of one input with weights in blocks have the same columns. */
 void gemm_xwt(struct gemm_input *in, const struct matrix *w, float *y);
 
+/* The same for several weights of one input. For a few tokens all are multiplied by one team of
+ * threads: starting one takes as long as reading some hundred kB. */
+struct gemm_output {
+    const struct matrix *w;
+    float *y;
+};
+void gemm_xwt_each(struct gemm_input *in, const struct gemm_output *outputs, int count);
+
 /* Core type that OpenBLAS runs with ("SkylakeX", "Haswell", ...). */
 const char *gemm_core(void);
 

@@ -202,26 +202,17 @@ static struct quant_input input_part(const struct quant_input *in, int64_t t, in
                                 in->sums + 2 * first};
 }
 
-/* A thread's groups of rows; where there are more tokens than a kernel takes, group by group, so
- * that the blocks are read from memory once. */
-static void few_part(quant_few_function *few, const struct quant_input *in, const struct matrix *m,
-                     int64_t first, int64_t end, float *y) {
+/* Where there are more tokens than a kernel takes, group by group, so that the blocks are read from
+ * memory once. */
+void quant_few(const struct quant_input *in, const struct matrix *m, int64_t part, int64_t parts,
+               float *y) {
+    quant_few_function *few = has_vnni() ? few_vnni[m->type] : kernels[m->type][level()].few;
+    int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
+    int64_t first = groups * part / parts, end = groups * (part + 1) / parts;
     int64_t step = in->T <= QUANT_PASS ? end - first : 1;
     for (int64_t g = first; g < end; g += step)
         for (int64_t t = 0; t < in->T; t += QUANT_PASS) {
-            struct quant_input part = input_part(in, t, min_of(in->T - t, QUANT_PASS));
-            few(&part, m, g, g + step, y + t * m->rows);
+            struct quant_input pass = input_part(in, t, min_of(in->T - t, QUANT_PASS));
+            few(&pass, m, g, g + step, y + t * m->rows);
         }
-}
-
-/* Multiplications that are worth another thread; the others of the team idle (see gemm.c). */
-#define THREAD_WORK 65536
-
-void quant_few(const struct quant_input *in, const struct matrix *m, float *y) {
-    quant_few_function *few = has_vnni() ? few_vnni[m->type] : kernels[m->type][level()].few;
-    int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
-    int64_t threads = min_of(omp_get_max_threads(), in->T * m->rows * m->cols / THREAD_WORK + 1);
-#pragma omp parallel for schedule(static) if (threads > 1)
-    for (int64_t i = 0; i < threads; i++)
-        few_part(few, in, m, groups * i / threads, groups * (i + 1) / threads, y);
 }
