@@ -252,31 +252,42 @@ static void few_input(struct gemm_input *in, const struct matrix *w) {
         input_round(in);
 }
 
-/* One thread's share of a product. */
-static void few_share(const struct gemm_input *in, const struct gemm_output *out, int64_t thread,
-                      int64_t threads) {
+/* Weights of a piece, which one thread multiplies, in whole groups of rows. Threads take many
+ * pieces at first and single ones at last, so that none waits long for one that was held up. */
+#define PIECE_VALUES (32 * 1024)
+
+static int64_t piece_rows(const struct matrix *w) {
+    return QUANT_ROWS * (1 + PIECE_VALUES / (QUANT_ROWS * w->cols));
+}
+
+static int64_t piece_count(const struct matrix *w) {
+    return (w->rows + piece_rows(w) - 1) / piece_rows(w);
+}
+
+/* One piece of one of the products, the pieces counted through all of them. */
+static void few_piece(const struct gemm_input *in, const struct gemm_output *out, int64_t piece) {
+    for (; piece >= piece_count(out->w); out++)
+        piece -= piece_count(out->w);
     const struct matrix *w = out->w;
-    int64_t T = in->T, N = w->rows, K = w->cols;
-    int64_t n = N * thread / threads, rows = N * (thread + 1) / threads - n;
+    int64_t n = piece * piece_rows(w), rows = min_of(piece_rows(w), w->rows - n);
     if (quant_type(w->type))
-        quant_few(&in->in_blocks, w, thread, threads, out->y);
+        quant_few(&in->in_blocks, w, n, rows, out->y);
     else if (w->type == MATRIX_F32)
-        few_tokens(T, N, K, n, rows, in->x, w->data, out->y);
+        few_tokens(in->T, w->rows, in->K, n, rows, in->x, w->data, out->y);
     else
-        few_rounded(T, N, K, n, rows, in->scratch.rounded, w->data, out->y);
+        few_rounded(in->T, w->rows, in->K, n, rows, in->scratch.rounded, w->data, out->y);
 }
 
 static void products_few(struct gemm_input *in, const struct gemm_output *outputs, int count) {
-    int64_t work = 0;
+    int64_t work = 0, pieces = 0;
     for (int i = 0; i < count; i++) {
         few_input(in, outputs[i].w);
         work += in->T * outputs[i].w->rows * in->K;
+        pieces += piece_count(outputs[i].w);
     }
-    int64_t threads = min_of(omp_get_max_threads(), work / THREAD_WORK + 1);
-#pragma omp parallel for schedule(static) if (threads > 1)
-    for (int64_t thread = 0; thread < threads; thread++)
-        for (int i = 0; i < count; i++)
-            few_share(in, &outputs[i], thread, threads);
+#pragma omp parallel for schedule(guided) if (work > THREAD_WORK)
+    for (int64_t piece = 0; piece < pieces; piece++)
+        few_piece(in, outputs, piece);
 }
 
 void gemm_xwt_each(struct gemm_input *in, const struct gemm_output *outputs, int count) {

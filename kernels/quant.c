@@ -204,15 +204,14 @@ static struct quant_input input_part(const struct quant_input *in, int64_t t, in
 
 /* Where there are more tokens than a kernel takes, group by group, so that the blocks are read from
  * memory once. */
-void quant_few(const struct quant_input *in, const struct matrix *m, int64_t part, int64_t parts,
+void quant_few(const struct quant_input *in, const struct matrix *m, int64_t first, int64_t rows,
                float *y) {
     quant_few_function *few = has_vnni() ? few_vnni[m->type] : kernels[m->type][level()].few;
-    int64_t groups = (m->rows + QUANT_ROWS - 1) / QUANT_ROWS;
-    int64_t first = groups * part / parts, end = groups * (part + 1) / parts;
-    int64_t step = in->T <= QUANT_PASS ? end - first : 1;
-    for (int64_t g = first; g < end; g += step)
+    int64_t group = first / QUANT_ROWS, end = group + (rows + QUANT_ROWS - 1) / QUANT_ROWS;
+    int64_t step = in->T <= QUANT_PASS ? end - group : 1;
+    for (; group < end; group += step)
         for (int64_t t = 0; t < in->T; t += QUANT_PASS) {
             struct quant_input pass = input_part(in, t, min_of(in->T - t, QUANT_PASS));
-            few(&pass, m, g, g + step, y + t * m->rows);
+            few(&pass, m, group, group + step, y + t * m->rows);
         }
 }

@@ -95,9 +95,10 @@ static inline int64_t quant_input_blocks(int64_t K) {
  * quant_input_bytes, aligned to 64. */
 struct quant_input quant_input_make(const struct matrix *m, int64_t T, const float *x, void *room);
 
-/* y[t, n] = sum_k x[t, k] w[n, k] for the rows n of share `part` of `parts`, y [T, m->rows]
- * contiguous, one thread: whole numbers within a block, f32 from block to block. */
-void quant_few(const struct quant_input *in, const struct matrix *m, int64_t part, int64_t parts,
+/* y[t, n] = sum_k x[t, k] w[n, k] for the rows n of [first, first + rows), first a multiple of
+ * QUANT_ROWS; y [T, m->rows] contiguous; one thread: whole numbers within a block, f32 from block
+ * to block. */
+void quant_few(const struct quant_input *in, const struct matrix *m, int64_t first, int64_t rows,
                float *y);
 
 #endif

@@ -343,7 +343,7 @@ START_TEST(levels_agree) {
                 continue;
             y[isa] = malloc(800 * sizeof(float));
             struct quant_input in = quant_input_make(&w.m, 8, x, room);
-            quant_few(&in, &w.m, 0, 1, y[isa]);
+            quant_few(&in, &w.m, 0, w.m.rows, y[isa]);
             for (int i = 0; i < 800; i++)
                 ck_assert_msg(fabsf(y[isa][i] - y[0][i]) <= 1e-5f * (1 + fabsf(y[0][i])),
                               "%s at %s: %g, expected %g", matrix_type_name(types[t]),
@@ -378,7 +378,7 @@ START_TEST(extremes_do_not_overflow) {
             for (int k = 0; k < 32; k++)
                 x[k] = sign ? -1 : 1;
             struct quant_input in = quant_input_make(&m, 1, x, room);
-            quant_few(&in, &m, 0, 1, y);
+            quant_few(&in, &m, 0, m.rows, y);
             for (int r = 0; r < 16; r++)
                 ck_assert_float_eq_tol(y[r], (float)extremes[e] * 32 * x[0], 1e-2f);
         }
@@ -401,7 +401,7 @@ START_TEST(not_finite_stays) {
             struct matrix m = {types[t], 2, 32, data, 0};
             REQUIRE(quant_store(m.type, 0, 2, 32, values, data));
             struct quant_input in = quant_input_make(&m, 1, bad < 2 ? x : x + 32, room);
-            quant_few(&in, &m, 0, 1, y);
+            quant_few(&in, &m, 0, m.rows, y);
             REQUIRE(isfinite(y[0]) == (bad < 2) && !isfinite(y[1]));
             if (bad < 2) {
                 float row[32];
