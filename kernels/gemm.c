@@ -64,6 +64,8 @@ static int64_t min_of(int64_t a, int64_t b) {
 /* Tokens up to which the product is made token by token: below, OpenBLAS's rearranging of the
  * weight costs more than reading it again from the cache. */
 #define FEW_TOKENS 8
+/* The same for weights in bf16, a piece of whose rows up to GEMM_FEW tokens at a time pass over. */
+#define ROUNDED_FEW 16
 /* Bytes of a weight's rows that stay in a core's cache while the tokens pass over them. */
 #define CACHED_BYTES (256 * 1024)
 /* Multiplications that are worth another thread. The team is the whole one all the same, some
@@ -111,8 +113,11 @@ static void product_f32(int64_t T, int64_t N, int64_t K, const float *x, const f
 /* The weight's rows [n, n + rows) for any number of tokens, a few at a time. */
 static void few_rounded(int64_t T, int64_t N, int64_t K, int64_t n, int64_t rows, const uint16_t *x,
                         const uint16_t *w, float *y) {
-    for (int64_t t = 0; t < T; t += GEMM_FEW)
-        gemm_few(min_of(T - t, GEMM_FEW), N, K, n, n + rows, x + t * K, w, y + t * N);
+    int64_t passes = (T + GEMM_FEW - 1) / GEMM_FEW;
+    for (int64_t pass = 0; pass < passes; pass++) {
+        int64_t t = T * pass / passes, tokens = T * (pass + 1) / passes - t;
+        gemm_few(tokens, N, K, n, n + rows, x + t * K, w, y + t * N);
+    }
 }
 
 static void product_bf16(int64_t T, int64_t N, int64_t K, const uint16_t *x, const uint16_t *w,
@@ -241,7 +246,7 @@ static void product_many(struct gemm_input *in, const struct gemm_output *out) {
 static bool are_few(int64_t T, const struct matrix *w) {
     return T <= (quant_type(w->type)     ? quant_few_tokens()
                  : w->type == MATRIX_F32 ? FEW_TOKENS
-                                         : GEMM_FEW);
+                                         : ROUNDED_FEW);
 }
 
 /* The input in the form that the weight's type takes for a few tokens. */
