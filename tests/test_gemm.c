@@ -141,7 +141,7 @@ static void check_all_sizes(enum matrix_type type) {
             for (int n = 0; n < SIZES; n++)
                 for (int k = 0; k < SIZES; k++)
                     check_sizes(type, sizes[t], sizes[n], sizes[k]);
-        for (int64_t T = 1; T <= 10; T++)
+        for (int64_t T = 1; T <= 18; T++)
             check_sizes(type, T, 23, 2049);
         check_sizes(type, 1, 1001, 700);
         check_sizes(type, 5, 777, 1025);
@@ -177,10 +177,51 @@ START_TEST(many_sizes) {
     if (!has_bf16())
         return;
     for (int round = 0; round < 2; round++)
-        for (int64_t T = 9; T < 99; T++)
+        for (int64_t T = 17; T < 99; T++)
             check_sizes(MATRIX_BF16, T, 5, 8);
     gemm_close(); /* and anew */
-    check_sizes(MATRIX_BF16, 9, 5, 8);
+    check_sizes(MATRIX_BF16, 17, 5, 8);
+}
+END_TEST
+
+/* Weights of one input, multiplied together, against each alone. Whole numbers: no order of the
+ * sums changes them. */
+static void check_together(bool bf16, int64_t T, int64_t K) {
+    static const int64_t heights[] = {300, 0, 1, 77};
+    enum { COUNT = sizeof heights / sizeof *heights };
+    struct product p[COUNT];
+    struct matrix w[COUNT];
+    struct gemm_output outputs[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        enum matrix_type type = bf16 && i != 2 ? MATRIX_BF16 : MATRIX_F32;
+        p[i] = product_new(type, T, heights[i], K, whole_number);
+        memcpy(p[i].x, p[0].x, (size_t)(T * K) * sizeof *p[0].x);
+        w[i] = (struct matrix){type, heights[i], K, p[i].weights, 0};
+        outputs[i] = (struct gemm_output){&w[i], malloc((size_t)(T * heights[i] + 1) * 4)};
+        product_run(&p[i]);
+    }
+    struct gemm_scratch scratch = {.compute = bf16 ? COMPUTE_BF16 : COMPUTE_F32,
+                                   .rounded = p[0].rounded};
+    struct gemm_input in = gemm_prepare(&scratch, T, K, p[0].x);
+    gemm_xwt_each(&in, outputs, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        for (int64_t at = 0; at < T * heights[i]; at++)
+            REQUIRE(outputs[i].y[at] == p[i].y[at]);
+        free(outputs[i].y);
+    }
+    for (int i = 0; i < COUNT; i++)
+        product_free(&p[i]);
+}
+
+START_TEST(weights_of_one_input) {
+    static const int64_t tokens[] = {0, 1, 2, 8, 9, 16, 17, 40};
+    bool bf16 = has_bf16();
+    for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++)
+        for (int64_t K = 0; K < 800; K += 257) {
+            check_together(false, tokens[t], K);
+            if (bf16)
+                check_together(true, tokens[t], K);
+        }
 }
 END_TEST
 
@@ -275,7 +316,7 @@ int main(void) {
     gemm_init();
     Suite *suite = suite_create("gemm");
     suite_add(suite, "gemm",
-              (const TTest *const[]){f32_products, bf16_products, many_sizes,
+              (const TTest *const[]){f32_products, bf16_products, many_sizes, weights_of_one_input,
                                      activations_are_rounded, gemm_core_choice,
                                      libraries_at_the_level, NULL});
     int result = suite_run(suite);
