@@ -8,8 +8,6 @@
 /* Where Open MPI keeps such memory. It does not tell when there is no room. */
 #define SHARED_MEMORY "/dev/shm"
 
-#define LINE 64
-
 static bool has_room(int64_t bytes) {
     struct statvfs disk;
     return statvfs(SHARED_MEMORY, &disk) == 0 &&
@@ -17,18 +15,13 @@ static bool has_room(int64_t bytes) {
 }
 
 static float *line_start(void *memory) {
-    return (float *)(((uintptr_t)memory + LINE - 1) / LINE * LINE);
-}
-
-static int64_t whole_lines(int64_t floats) {
-    int64_t each = LINE / (int64_t)sizeof(float);
-    return (floats + each - 1) / each * each;
+    return (float *)(((uintptr_t)memory + COMMONS_LINE - 1) / COMMONS_LINE * COMMONS_LINE);
 }
 
 static void open_window(struct commons *c, int64_t shared, int64_t own) {
     const struct axis *stage = &c->dist->stage;
-    int64_t first = stage->rank == 0 ? whole_lines(shared) : 0;
-    MPI_Aint bytes = (first + own) * (int64_t)sizeof(float) + LINE;
+    int64_t first = stage->rank == 0 ? commons_lines(shared) : 0;
+    MPI_Aint bytes = (first + own) * (int64_t)sizeof(float) + COMMONS_LINE;
     MPI_Info info; /* each rank's pages in the memory next to it */
     void *base;
     int unit;
@@ -38,9 +31,9 @@ static void open_window(struct commons *c, int64_t shared, int64_t own) {
     MPI_Info_free(&info);
     for (int r = 0; r < stage->size; r++) {
         MPI_Win_shared_query(c->window, r, &bytes, &unit, &base);
-        c->parts[r] = line_start(base) + (r == 0 ? whole_lines(shared) : 0);
+        c->parts[r] = line_start(base) + (r == 0 ? commons_lines(shared) : 0);
     }
-    c->shared = c->parts[0] - whole_lines(shared);
+    c->shared = c->parts[0] - commons_lines(shared);
     MPI_Win_lock_all(MPI_MODE_NOCHECK, c->window);
 }
 

@@ -8,6 +8,14 @@
 
 #include "dist/dist.h"
 
+/* Bytes of a cache line, and floats rounded up to whole ones. */
+#define COMMONS_LINE 64
+
+static inline int64_t commons_lines(int64_t floats) {
+    int64_t each = COMMONS_LINE / (int64_t)sizeof(float);
+    return (floats + each - 1) / each * each;
+}
+
 struct commons {
     struct dist *dist; /* borrowed */
     MPI_Win window;    /* owned, if there are parts */

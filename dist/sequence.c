@@ -12,13 +12,9 @@ struct carver {
 };
 
 /* Each array starts on a cache line. */
-static int64_t whole_lines(int64_t floats) {
-    return (floats + 15) / 16 * 16;
-}
-
 static float *carve(struct carver *c, int64_t floats) {
     float *at = c->base ? c->base + c->used : NULL;
-    c->used += whole_lines(floats);
+    c->used += commons_lines(floats);
     return at;
 }
 
@@ -54,7 +50,7 @@ static void carve_experts(struct workspace *w, struct carver *c, const struct mo
 
 /* Floats of the residual stream, of its norm and of what is added to it. */
 static int64_t stream_floats(const struct model *m, const struct sequence_options *o) {
-    return whole_lines(o->chunk * m->shape.hidden);
+    return commons_lines(o->chunk * m->shape.hidden);
 }
 
 /* All but these three. */

@@ -240,8 +240,7 @@ static void product_many(struct gemm_input *in, const struct gemm_output *out) {
         product_plain(in, w, out->y);
 }
 
-/* -- few tokens: memory bounds them, so a team is started once for all products of the input
- * ------*/
+/* -- few tokens -------------------------------------------------------------------------------- */
 
 static bool are_few(int64_t T, const struct matrix *w) {
     return T <= (quant_type(w->type)     ? quant_few_tokens()
@@ -283,6 +282,7 @@ static void few_piece(const struct gemm_input *in, const struct gemm_output *out
         few_rounded(in->T, w->rows, in->K, n, rows, in->scratch.rounded, w->data, out->y);
 }
 
+/* Memory bounds these products, so one team is started for all of them. */
 static void products_few(struct gemm_input *in, const struct gemm_output *outputs, int count) {
     int64_t work = 0, pieces = 0;
     for (int i = 0; i < count; i++) {
