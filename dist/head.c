@@ -6,8 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Logits of hidden states [rows, D]. Their norm goes to the front of work.partial, the one array of
- * [T, D] that is this rank's alone; the states may stand in it as well. */
+/* Logits of hidden states [rows, D] for the own vocabulary rows: work.logits [rows, v], rows <=
+ * HEAD_ROWS. Their norm goes to the front of work.partial, the one array of [T, D] that is this
+ * rank's alone; the states may stand in it as well. */
 static void logits_of(struct sequence *s, const float *hidden, int64_t rows) {
     const struct model *m = s->model;
     int64_t D = m->shape.hidden, v = m->share.vocab.count;
@@ -26,17 +27,13 @@ static void logits_of(struct sequence *s, const float *hidden, int64_t rows) {
     times_enter(&m->dist->times, before);
 }
 
-void head_logits(struct sequence *s, int64_t first, int64_t rows) {
-    logits_of(s, s->work.hidden + first * s->model->shape.hidden, rows);
-}
-
 void head_probe(struct sequence *s) {
     const struct model *m = s->model;
     if (!s->probe || !m->share.predicts)
         return;
     for (int64_t first = 0; first < s->chunk_rows; first += HEAD_ROWS) {
         int64_t rest = s->chunk_rows - first, rows = rest < HEAD_ROWS ? rest : HEAD_ROWS;
-        head_logits(s, first, rows);
+        logits_of(s, s->work.hidden + first * m->shape.hidden, rows);
         struct site_part p = {.site = SITE_LOGITS,
                               .layer = m->shape.layers,
                               .tokens = {s->tokens - s->chunk_rows + first, rows},
@@ -97,7 +94,7 @@ void head_losses(struct sequence *s, const int32_t *targets, int64_t rows, float
     for (int64_t first = 0; first < rows; first += HEAD_ROWS) {
         int64_t n = rows - first < HEAD_ROWS ? rows - first : HEAD_ROWS;
         int bytes = (int)(n * (int64_t)sizeof *mine);
-        head_logits(s, first, n);
+        logits_of(s, s->work.hidden + first * s->model->shape.hidden, n);
         loss_parts(s, targets + first, n, mine);
         stage_gather(dist, mine, bytes, all);
         if (all)

@@ -7,10 +7,6 @@
 #include "dist/sequence.h"
 #include "kernels/sample.h"
 
-/* Logits of rows [first, first + rows) of the last chunk for the own vocabulary rows:
- * work.logits [rows, v], rows <= HEAD_ROWS. Local; last stage only. */
-void head_logits(struct sequence *s, int64_t first, int64_t rows);
-
 /* Cross-entropy in nats of the last chunk's rows: losses[t] = -ln softmax(logits of row t)
  * [targets[t]], for t < rows. Valid on the decider (dist_decider); other ranks of the last stage
  * take part, other stages return at once. Collective(stage). */

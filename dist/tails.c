@@ -87,14 +87,6 @@ void tails_close(struct tails *t) {
     memset(t, 0, sizeof *t);
 }
 
-int64_t tails_bytes(const struct tails *t) {
-    int64_t bytes = 0;
-    for (int64_t i = 0; i < t->count; i++)
-        if (lies_here(t, i))
-            bytes += cache_bytes(&t->tails[i].cache);
-    return bytes;
-}
-
 /* -- a pass ------------------------------------------------------------------------------------ */
 
 /* Token `at` of `tokens`, and where it will stand. */

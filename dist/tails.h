@@ -38,9 +38,6 @@ enum status tails_open(struct sequence *sequence, const int64_t *capacities, int
                        struct tails *tails);
 void tails_close(struct tails *tails);
 
-/* Bytes of keys and values on this rank. */
-int64_t tails_bytes(const struct tails *tails);
-
 /* One forward pass over tokens [count], at most the sequence's chunk: those of one tail in their
  * order, the tails in any. Row `rows_out[i]` of the pass is token i. Collective(world). */
 void tails_forward(struct tails *tails, const struct tail_token *tokens, int64_t count,

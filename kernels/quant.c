@@ -2,7 +2,6 @@
 
 #include "kernels/cpu.h"
 #include "kernels/quant_level.h"
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
